@@ -1,0 +1,21 @@
+"""What this package raises and warns of: one class per thing that a caller may want to catch."""
+
+
+class PointwiseError(Exception):
+    """Base of every error that a user can cause and mend; the command line prints its message."""
+
+
+class DataError(PointwiseError, ValueError):
+    """A table, a column, a target or a file of data is not what the call needs."""
+
+
+class ModelFileError(PointwiseError, ValueError):
+    """A model folder is missing, truncated, edited, too new, or not one of ours."""
+
+
+class CheckpointError(PointwiseError, ValueError):
+    """A checkpoint belongs to another run, or cannot be read."""
+
+
+class DataWarning(UserWarning):
+    """Something in the data that a person should look at: a suspicious column, a row out of range."""
