@@ -1,0 +1,15 @@
+"""Tensors in, tensors out: apply a pointwise map, and the algebra of such maps."""
+
+from pointwise.functional.algebra import Affine, add, block_diagonal, compose, fold_affine, regroup
+from pointwise.functional.apply import pointwise, pointwise_grouped
+
+__all__ = [
+    "Affine",
+    "add",
+    "block_diagonal",
+    "compose",
+    "fold_affine",
+    "pointwise",
+    "pointwise_grouped",
+    "regroup",
+]

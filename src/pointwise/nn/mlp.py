@@ -1,0 +1,132 @@
+"""Multi-layer perceptrons as stacks of 1x1 convolutions; many side by side as one grouped stack."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.nn.pointwise import PointwiseConv
+
+
+class NormMaker(Protocol):
+    """Makes a norm over ``channels`` in ``groups``, as ``nn.BatchNorm`` and ``LayerNorm`` do."""
+
+    def __call__(self, channels: int, *, groups: int) -> nn.Module:
+        """Make the norm."""
+        ...
+
+
+class MLP(nn.Module):
+    """A multi-layer perceptron as a stack of 1x1 convolutions, at any number of position axes.
+
+    With ``members=M`` it is M independent networks in one: a plain 1x1 to ``M * C`` channels, then
+    1x1s in M groups. The members share their input and nothing else; each draws its own weights.
+
+    Args:
+        channels: Channels of the input, of every hidden layer, and of the output of one member.
+        members: Number of independent networks ``M``.
+        activation: Makes the activation after every hidden layer.
+        norm: Makes the norm before every activation. Default: none.
+        dropout: Share of hidden channels dropped in training.
+        residual: Whether to add a hidden layer's input to its output where their widths agree.
+        device: Where the parameters live.
+        dtype: Type of the parameters.
+
+    Raises:
+        ValueError: If there are fewer than two channel counts or ``members`` is not positive.
+
+    Shape:
+        ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``, the channels of a member side by side.
+
+    Example:
+        >>> mlp = MLP([8, 64, 64, 1], members=4)
+        >>> mlp(torch.ones(2, 8)).shape, mlp(torch.ones(2, 8, 5, 7)).shape
+        (torch.Size([2, 4]), torch.Size([2, 4, 5, 7]))
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        members: int = 1,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        norm: NormMaker | None = None,
+        dropout: float = 0.0,
+        residual: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if len(channels) < 2:
+            raise ValueError(f"channels must name input and output at least, got {list(channels)}")
+        if members < 1:
+            raise ValueError(f"members must be at least 1, got {members}")
+        self.channels, self.members, self.residual = tuple(channels), members, residual
+        self.layers = nn.ModuleList()
+        for i, (c_in, c_out) in enumerate(pairwise(channels)):
+            shared = i == 0  # all members read the same input
+            self.layers.append(
+                PointwiseConv(
+                    c_in if shared else members * c_in,
+                    members * c_out,
+                    groups=1 if shared else members,
+                    device=device,
+                    dtype=dtype,
+                )
+            )
+        hidden = [members * c for c in channels[1:-1]]
+        self.norms = nn.ModuleList(norm(c, groups=members) for c in hidden if norm)
+        self.activations = nn.ModuleList(activation() for _ in hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``."""
+        first, *rest = self.layers
+        h = first(x).unflatten(1, (self.members, -1))  # (N, M, C, *S): kept so between the layers
+        for i, layer in enumerate(rest):
+            h = self._activate(i, h)
+            y = layer(h, grouped=True)
+            skip = self.residual and i + 1 < len(rest) and y.shape == h.shape
+            h = y + h if skip else y
+        out: Tensor = h.flatten(1, 2)
+        return out
+
+    def _activate(self, i: int, h: Tensor) -> Tensor:
+        """Norm, activation and dropout after hidden layer ``i``."""
+        if self.norms:
+            h = self.norms[i](h.flatten(1, 2)).unflatten(1, (self.members, -1))
+        out: Tensor = self.dropout(self.activations[i](h))
+        return out
+
+    def member(self, index: int) -> "MLP":
+        """Copy one member out as a network of its own, without norms' running state shared.
+
+        Args:
+            index: Number of the member, from 0.
+
+        Returns:
+            An ``MLP`` with ``members=1`` that puts out the member's channels.
+
+        Raises:
+            ValueError: If there is no such member, or the network has norms.
+
+        Example:
+            >>> mlp = MLP([3, 4, 2], members=5)
+            >>> mlp.member(1)(torch.ones(1, 3)).allclose(mlp(torch.ones(1, 3))[:, 2:4])
+            True
+        """
+        if not 0 <= index < self.members:
+            raise ValueError(f"member must be from 0 to {self.members - 1}, got {index}")
+        if self.norms:
+            raise ValueError(
+                "a network with norms cannot be taken apart: a norm is made as a whole"
+            )
+        kind = type(self.activations[0]) if self.activations else nn.ReLU
+        alone = MLP(self.channels, activation=kind, dropout=self.dropout.p, residual=self.residual)
+        for mine, theirs in zip(self.layers, alone.layers, strict=True):
+            for name, values in mine.named_parameters():
+                part = values.detach().chunk(self.members)[index].clone()
+                setattr(theirs, name, nn.Parameter(part))
+        return alone.train(self.training)

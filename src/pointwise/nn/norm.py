@@ -1,0 +1,106 @@
+"""Norms over channels at any number of position axes (``nn.BatchNorm2d`` refuses tokens)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class BatchNorm(_BatchNorm):
+    """Batch normalisation: each channel over the batch and all positions.
+
+    Args:
+        channels: Number of channels.
+        groups: Accepted so that every norm is made alike; channels stand alone anyway.
+        eps: Added to the variance.
+        momentum: Weight of a new batch in the running statistics.
+        device: Where the parameters live.
+        dtype: Type of the parameters.
+
+    Shape:
+        ``(N, C, *S)`` to the same.
+
+    Reference:
+        Ioffe and Szegedy, Batch Normalization, 2015.
+
+    Example:
+        >>> BatchNorm(4)(torch.randn(8, 4)).shape, BatchNorm(4)(torch.randn(8, 4, 5, 5, 5)).shape
+        (torch.Size([8, 4]), torch.Size([8, 4, 5, 5, 5]))
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        groups: int = 1,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        _check_groups(channels, groups)
+        super().__init__(channels, eps, momentum, device=device, dtype=dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  (torch's name)
+        if input.ndim < 2 or input.shape[1] != self.num_features:
+            raise ValueError(
+                f"x must have shape (N, {self.num_features}, *S), got {tuple(input.shape)}"
+            )
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation: the channels of each position, within each group.
+
+    Args:
+        channels: Number of channels.
+        groups: Number of groups normalised apart (members of an ensemble, say).
+        eps: Added to the variance.
+        device: Where the parameters live.
+        dtype: Type of the parameters.
+
+    Raises:
+        ValueError: If ``groups`` does not divide ``channels``.
+
+    Shape:
+        ``(N, C, *S)`` to the same.
+
+    Reference:
+        Ba, Kiros and Hinton, Layer Normalization, 2016.
+
+    Example:
+        >>> LayerNorm(4)(torch.randn(8, 4, 5, 5)).mean(1).abs().max() < 1e-5
+        tensor(True)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        groups: int = 1,
+        eps: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_groups(channels, groups)
+        self.channels, self.groups, self.eps = channels, groups, eps
+        self.weight = nn.Parameter(torch.ones(channels, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` of shape ``(N, C, *S)``."""
+        if x.ndim < 2 or x.shape[1] != self.channels:
+            raise ValueError(f"x must have shape (N, {self.channels}, *S), got {tuple(x.shape)}")
+        rows = x.movedim(1, -1)  # (N, *S, C)
+        split = rows.unflatten(-1, (self.groups, -1))
+        normed = F.layer_norm(split, split.shape[-1:], eps=self.eps).flatten(-2)
+        return (normed * self.weight + self.bias).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        """Sizes, as ``print`` shows them."""
+        return f"{self.channels}, groups={self.groups}, eps={self.eps}"
+
+
+def _check_groups(channels: int, groups: int) -> None:
+    if channels < 1 or groups < 1 or channels % groups:
+        raise ValueError(f"groups must divide channels: got {groups} and {channels}")
