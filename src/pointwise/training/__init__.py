@@ -1,0 +1,18 @@
+"""The one training loop: a generator of epochs, with early stopping and checkpoints."""
+
+from pointwise.training.checkpoint import Checkpoint
+from pointwise.training.loop import train
+from pointwise.training.objective import CrossEntropy, Objective, SquaredError
+from pointwise.training.rows import Rows
+from pointwise.training.settings import Epoch, Settings
+
+__all__ = [
+    "Checkpoint",
+    "CrossEntropy",
+    "Epoch",
+    "Objective",
+    "Rows",
+    "Settings",
+    "SquaredError",
+    "train",
+]

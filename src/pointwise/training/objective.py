@@ -1,0 +1,78 @@
+"""What training minimises for one member, and what the whole ensemble is judged by.
+
+Every member learns on its own: the loss is the mean of the members' losses, never the loss of their
+mean, which would let members cancel out each other's errors on the training rows alone.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Objective(Protocol):
+    """A loss per row, for training and for validation."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean over members of each row's loss: ``(N, M * C_out)`` to ``(N,)``."""
+        ...
+
+    def score(self, output: Tensor, target: Tensor) -> Tensor:
+        """Loss of the ensemble on each row, lower is better: ``(N, M * C_out)`` to ``(N,)``."""
+        ...
+
+
+class SquaredError:
+    """Squared error, meaned over targets; the ensemble predicts its members' mean.
+
+    Args:
+        members: Number of members ``M`` side by side in the output.
+
+    Example:
+        >>> output, target = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0]])
+        >>> SquaredError(2).loss(output, target), SquaredError(2).score(output, target)
+        (tensor([1.]), tensor([0.]))
+    """
+
+    def __init__(self, members: int) -> None:
+        self.members = members
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean over members of each row's squared error, ``(N,)``."""
+        members = output.unflatten(1, (self.members, -1))  # (N, M, C_out)
+        errors: Tensor = (members - target[:, None]).square()
+        return errors.mean((1, 2))
+
+    def score(self, output: Tensor, target: Tensor) -> Tensor:
+        """Squared error of the members' mean on each row, ``(N,)``."""
+        mean: Tensor = output.unflatten(1, (self.members, -1)).mean(1)
+        return (mean - target).square().mean(1)
+
+
+class CrossEntropy:
+    """Cross-entropy of class numbers; the ensemble predicts its members' mean probabilities.
+
+    Args:
+        members: Number of members ``M`` side by side in the output.
+
+    Example:
+        >>> output = torch.tensor([[0.0, 0.0, 0.0, 0.0]])
+        >>> CrossEntropy(2).loss(output, torch.tensor([1]))
+        tensor([0.6931])
+    """
+
+    def __init__(self, members: int) -> None:
+        self.members = members
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean over members of each row's cross-entropy, ``(N,)``."""
+        logits = output.unflatten(1, (self.members, -1)).movedim(2, 1)  # (N, K, M)
+        targets = target[:, None].expand(-1, self.members)
+        return F.cross_entropy(logits, targets, reduction="none").mean(1)
+
+    def score(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy of the members' mean probability on each row, ``(N,)``."""
+        log_proba = output.unflatten(1, (self.members, -1)).log_softmax(2)
+        mean = log_proba.logsumexp(1) - torch.tensor(float(self.members)).log()
+        return F.nll_loss(mean, target, reduction="none")

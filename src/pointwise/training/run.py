@@ -1,0 +1,184 @@
+"""One training: network, average, optimiser and progress, one epoch at a time."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.training.average import WeightAverage
+from pointwise.training.checkpoint import fingerprint
+from pointwise.training.objective import Objective
+from pointwise.training.rows import Rows
+from pointwise.training.settings import Epoch, Settings
+
+EVALUATION_ROWS = 8192
+"""Rows that validation puts through the network at a time."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands, apart from its tensors."""
+
+    step: int = 0
+    best_epoch: int = 0
+    history: list[Epoch] = field(default_factory=list)
+
+    def next_epoch(self) -> int:
+        return len(self.history) + 1
+
+    def best_loss(self) -> float:
+        return self.history[self.best_epoch - 1].valid_loss if self.best_epoch else math.inf
+
+
+class Run:
+    """One training: network, average, optimiser and progress, and how they are kept."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        rows: Rows,
+        valid: Rows,
+        settings: Settings,
+        forward: str | None,
+    ) -> None:
+        self.network, self.objective, self.settings = network, objective, settings
+        self.rows, self.valid, self.forward = rows, valid, forward
+        self.average = WeightAverage(network)
+        self.optimizer = _optimizer(network, settings)
+        self.best = _snapshot(network)
+        self.progress = Progress()
+        self.before_s, self.began = 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        return self.before_s + time.monotonic() - self.began
+
+    def finished(self) -> bool:
+        done, limit = len(self.progress.history), self.settings.time_limit_s
+        return (
+            done >= self.settings.max_epochs
+            or done - self.progress.best_epoch >= self.settings.patience
+            or (done > 0 and not math.isfinite(self.progress.history[-1].train_loss))
+            or (done > 0 and limit is not None and self.seconds() >= limit)
+        )
+
+    def epoch(self) -> Epoch:
+        """Take every training row once, validate, and keep the weights if they are the best."""
+        number = self.progress.next_epoch()
+        generator = torch.Generator().manual_seed(self.settings.seed + 7919 * number)
+        devices = [self.rows.x.device] if self.rows.x.is_cuda else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.settings.seed + 7919 * number)  # dropout draws from here
+            train_loss = self._learn(generator)
+        valid_loss = self._validate()
+        best = valid_loss < self.progress.best_loss()
+        rate = self.optimizer.param_groups[0]["lr"]
+        record = Epoch(number, train_loss, valid_loss, rate, self.seconds(), best)
+        self.progress.history.append(record)
+        if best:
+            self.progress.best_epoch = number
+            _copy(self.average.network, self.best)
+        return record
+
+    def _learn(self, generator: torch.Generator) -> float:
+        self.network.train()
+        warm_up = -(-len(self.rows) // self.settings.batch_size)
+        total = torch.zeros((), device=self.rows.x.device)
+        for batch in self.rows.batches(self.settings.batch_size, generator):
+            self.progress.step += 1
+            rate = self.settings.learning_rate * min(1.0, self.progress.step / warm_up)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss = batch.mean(self.objective.loss(self._output(self.network, batch.x), batch.y))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.average.update(self.progress.step)
+            total += loss.detach() * (len(batch) / len(self.rows))
+        return float(total)
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        network = self.average.network.eval()
+        losses = [
+            self.objective.score(self._output(network, x), y)
+            for x, y in zip(
+                self.valid.x.split(EVALUATION_ROWS),
+                self.valid.y.split(EVALUATION_ROWS),
+                strict=True,
+            )
+        ]
+        return float(self.valid.mean(torch.cat(losses)))
+
+    def _output(self, network: nn.Module, x: Tensor) -> Tensor:
+        call = getattr(network, self.forward) if self.forward else network
+        autocast, device = self.settings.autocast, x.device.type
+        with torch.autocast(device, autocast, enabled=autocast is not None):
+            output: Tensor = call(x)
+        return output if autocast is None else output.float()
+
+    def load_best(self) -> None:
+        """Put the best epoch's weights into the network."""
+        if self.progress.best_epoch:
+            self.network.load_state_dict(self.best)
+        self.network.eval()
+
+    def fingerprint(self) -> str:
+        """Digest of what decides this run's end; time limits do not."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        for name, rows in (("rows", self.rows), ("valid", self.valid)):
+            parts = {"x": rows.x, "y": rows.y, "weight": rows.weight}
+            tensors |= {f"{name}.{k}": v for k, v in parts.items() if v is not None}
+        return fingerprint(tensors, replace(self.settings, time_limit_s=None))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that ``restore`` needs, as tensors and as JSON."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for i, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items()}
+        return tensors, {**asdict(self.progress), "seconds": self.seconds()}
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Take up a run where ``state`` left it."""
+        self.network.load_state_dict(_part(tensors, "network."))
+        self.average.network.load_state_dict(_part(tensors, "average."))
+        self.best = _part(tensors, "best.")
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            slots.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        history = [Epoch(**record) for record in state["history"]]
+        self.progress = Progress(state["step"], state["best_epoch"], history)
+        self.before_s = state["seconds"]
+
+
+def _optimizer(network: nn.Module, settings: Settings) -> torch.optim.AdamW:
+    """AdamW that decays matrices and spares biases and norms."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") for p in trained)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], settings.learning_rate, fused=fused
+    )
+
+
+def _snapshot(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _copy(network: nn.Module, into: dict[str, Tensor]) -> None:
+    for name, value in network.state_dict().items():
+        into[name].copy_(value)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
