@@ -1,1 +1,47 @@
-"""MLPs as stacks of 1x1 convolutions: accurate on tables, the same on tokens, pixels and voxels."""
+"""MLPs as stacks of 1x1 convolutions: accurate on tables, the same on tokens, pixels and voxels.
+
+Everything is imported on first use, so that ``import pointwise`` costs little beyond torch.
+
+Example:
+    >>> import pointwise
+    >>> pointwise.nn.MLP([3, 8, 1])
+    MLP(...)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pointwise import functional, nn
+    from pointwise.estimators import PointwiseClassifier, PointwiseRegressor, load, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PointwiseClassifier",
+    "PointwiseRegressor",
+    "__version__",
+    "functional",
+    "load",
+    "nn",
+    "save",
+]
+
+_HOMES = {
+    "PointwiseClassifier": "pointwise.estimators",
+    "PointwiseRegressor": "pointwise.estimators",
+    "load": "pointwise.estimators",
+    "save": "pointwise.estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"pointwise.{name}")
+    raise AttributeError(f"module 'pointwise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

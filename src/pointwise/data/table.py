@@ -84,7 +84,7 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
     """
     if is_frame(x):
         frame = nw.from_native(x, eager_only=True)
-        columns = tuple(_from_series(str(name), frame[name]) for name in frame.columns)
+        columns = tuple(_from_series(str(s.name), s) for s in frame.iter_columns())
         return Table(columns, len(frame))
     array = np.asarray(x)
     names = names or [f"x{i}" for i in range(array.shape[1])]

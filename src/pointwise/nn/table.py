@@ -71,6 +71,11 @@ class TableNetwork(nn.Module):
             raise ValueError(f"the scale must have {mlp.channels[-1]} channels: {len(scale.scale)}")
         self.numbers, self.categories, self.mlp, self.scale = numbers, categories, mlp, scale
 
+    @property
+    def weight(self) -> Tensor:
+        """The first matrix of the MLP: tells the network's device and type."""
+        return next(self.mlp.parameters())
+
     def forward(self, x: Tensor) -> Tensor:
         """Map coded columns ``(N, C, *S)`` to targets in their own units."""
         y = self.scaled(x)
@@ -83,5 +88,5 @@ class TableNetwork(nn.Module):
         """Map coded columns to targets with zero mean and unit variance, as the loss sees them."""
         split = len(self.numbers.centre)
         encoded = torch.cat([self.numbers(x[:, :split]), self.categories(x[:, split:])], 1)
-        out: Tensor = self.mlp(encoded.to(next(self.mlp.parameters()).dtype))
+        out: Tensor = self.mlp(encoded.to(self.weight.dtype))
         return out

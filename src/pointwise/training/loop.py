@@ -1,6 +1,6 @@
 """The training loop: a generator of epochs that leaves the best one in the network."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from torch import nn
 
@@ -20,7 +20,7 @@ def train(
     *,
     forward: str | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch]:
     """Train a network, epoch by epoch; however it ends, the best epoch's weights are in place.
 
     The same seed gives the same weights, bit for bit, on the same machine and number of threads,

@@ -1,0 +1,135 @@
+"""Fitted estimators to model folders and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from pointwise.data.coding import ColumnCoding, TableCoding
+from pointwise.errors import ModelFileError
+from pointwise.estimators.building import blank_network, network_config
+from pointwise.estimators.classifier import PointwiseClassifier
+from pointwise.estimators.regressor import PointwiseRegressor
+from pointwise.modelfiles import model_card, read_model, write_model
+
+Estimator: TypeAlias = PointwiseRegressor | PointwiseClassifier
+
+ESTIMATORS: dict[str, type[PointwiseRegressor] | type[PointwiseClassifier]] = {
+    "PointwiseClassifier": PointwiseClassifier,
+    "PointwiseRegressor": PointwiseRegressor,
+}
+"""The classes that a model folder may name: a closed table, so that loading imports nothing."""
+
+
+def save(
+    model: Estimator,
+    path: str | Path,
+    *,
+    targets: Sequence[str] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    baselines: Sequence[Mapping[str, Any]] = (),
+    report: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a fitted estimator as a model folder, as one step.
+
+    No training row is in it: column names, levels of categories, ranges, weights and scores.
+
+    Args:
+        model: The fitted estimator.
+        path: Folder to make, or a model folder to replace.
+        targets: Names of the targets. Default: ``y``, or ``y0``, ``y1``, ...
+        metrics: Scores to keep with the model.
+        baselines: Scores of other models on the same rows, for the model card.
+        report: Figures that ``pointwise report`` draws.
+
+    Raises:
+        ModelFileError: If the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = PointwiseClassifier(members=2, max_epochs=3, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as home:
+        ...     save(model, f"{home}/iris")
+        ...     again = load(f"{home}/iris")
+        >>> (again.predict_proba(X) == model.predict_proba(X)).all()
+        np.True_
+    """
+    regression = isinstance(model, PointwiseRegressor)
+    outputs = model.n_targets_ if regression else 1
+    names = ["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]
+    parameters = model.get_params(deep=False)
+    if not isinstance(parameters["random_state"], int | None):
+        parameters["random_state"] = None  # a generator's state is not a parameter of the model
+    config: dict[str, Any] = {
+        "task": "regression" if regression else "classification",
+        "estimator": type(model).__name__,
+        "columns": [asdict(column) for column in model.coding_.columns],
+        "named_columns": hasattr(model, "feature_names_in_"),
+        "targets": list(targets or names),
+        "single_target": model.single_target_ if regression else True,
+        "classes": None if regression else model.classes_.tolist(),
+        "network": network_config(model.network_),
+        "parameters": parameters,
+        "training": {
+            "best_epoch": model.best_epoch_,
+            "rows": model.rows_,
+            "history": model.history_,
+        },
+        "metrics": dict(metrics or {}),
+    }
+    card = model_card(config, rows=model.rows_, baselines=baselines)
+    write_model(path, model.network_.state_dict(), config, card=card, report=report)
+
+
+def load(path: str | Path) -> Estimator:
+    """Read an estimator back from its model folder; nothing in the folder is run.
+
+    Args:
+        path: Folder that ``save`` or ``pointwise fit`` wrote.
+
+    Returns:
+        The fitted estimator, on the CPU.
+
+    Raises:
+        ModelFileError: If the folder is missing, damaged, too new or not one of ours.
+    """
+    folder = read_model(path)
+    try:
+        return _restore(folder.config, folder.tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"model {path} does not fit together ({type(error).__name__}: {error}): "
+            "its config.json was edited or written by another tool; fit the model again"
+        ) from error
+
+
+def _restore(config: dict[str, Any], tensors: dict[str, Any]) -> Estimator:
+    kind = ESTIMATORS[config["estimator"]]
+    parameters = config["parameters"]
+    model = kind(**{**parameters, "hidden": tuple(parameters["hidden"])})
+    columns = [
+        ColumnCoding(**{**c, "levels": tuple(c["levels"]), "parts": tuple(c["parts"])})
+        for c in config["columns"]
+    ]
+    model.coding_ = TableCoding(tuple(columns))
+    model.n_features_in_ = len(columns)
+    if config["named_columns"]:
+        model.feature_names_in_ = np.array([c.name for c in columns], dtype=object)
+    model.network_ = blank_network(config["network"]).to(next(iter(tensors.values())).dtype)
+    model.network_.load_state_dict(tensors)
+    model.network_.eval()
+    model.history_ = config["training"]["history"]
+    model.best_epoch_ = config["training"]["best_epoch"]
+    model.rows_ = config["training"]["rows"]
+    if isinstance(model, PointwiseRegressor):
+        model.single_target_ = config["single_target"]
+        model.n_targets_ = len(config["targets"])
+    else:
+        classes = config["classes"]
+        text = all(isinstance(c, str) for c in classes)
+        model.classes_ = np.array(classes, dtype=object if text else None)
+    return model

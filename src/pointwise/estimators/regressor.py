@@ -1,0 +1,163 @@
+"""Regression on tables."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array, column_or_1d
+from torch import Tensor
+
+from pointwise.errors import DataError
+from pointwise.estimators.base import Floats, TableEstimator, _tensor
+from pointwise.nn import ChannelScale
+from pointwise.training import Checkpoint, SquaredError
+
+
+class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
+    """Predict numbers from the columns of a table.
+
+    An ensemble of small MLPs, trained side by side as one network of grouped 1x1 convolutions.
+    Columns may be numbers, truth values, text or dates, with values missing; they are encoded
+    inside. A part of the rows is held out to find the epoch at which to stop.
+
+    Args:
+        members: Number of MLPs; their mean is the prediction.
+        hidden: Channels of each member's hidden layers.
+        dropout: Share of hidden channels dropped in training.
+        learning_rate: Step size of AdamW.
+        batch_size: Rows of a step. Default: a power of two near a fiftieth of the rows.
+        max_epochs: Most times that every row is seen.
+        patience: Epochs without a better validation score after which training stops.
+        validation_fraction: Share of rows held out, unless ``fit`` is given validation data.
+        time_limit: Seconds after which training stops. Default: none.
+        warm_start: Whether a further ``fit`` goes on from the weights of the last.
+        device: Where to train and predict; ``"auto"`` is a GPU if there is one.
+        precision: Type of the arithmetic; ``"auto"`` is bfloat16 products on a GPU, else float32.
+        random_state: Seed; the same one gives the same predictions, bit for bit.
+        verbose: 1 shows a progress bar on standard error.
+
+    Attributes:
+        network_: The trained ``nn.TableNetwork``, which also runs on images and volumes.
+        coding_: How the columns become channels.
+        history_: One record per epoch: losses (of the scaled target), learning rate, seconds.
+        best_epoch_: The epoch whose weights are kept.
+        rows_: Number of training and validation rows.
+        n_features_in_: Number of columns.
+        feature_names_in_: Their names, if the training table had any.
+
+    Reference:
+        Gorishniy, Kotelnikov and Babenko, TabM, 2025 (many MLPs in one). Gorishniy, Rubachev and
+        Babenko, On Embeddings for Numerical Features, 2022.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = PointwiseRegressor(members=4, max_epochs=30, random_state=0).fit(X, y)
+        >>> model.predict(X[:2]).shape
+        (2,)
+    """
+
+    _loss_name: ClassVar[str] = "scaled squared error"
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+        groups: Any = None,
+        times: Any = None,
+        checkpoint: str | Path | Checkpoint | None = None,
+    ) -> Self:
+        """Fit to the rows of a table.
+
+        Args:
+            X: Data frame, or array ``(N, columns)``.
+            y: Targets ``(N,)`` or ``(N, targets)``.
+            sample_weight: Weight of each row. Default: equal.
+            validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to find the best epoch with;
+                all of ``X`` then trains.
+            groups: Group of each row; no group is split between training and validation.
+            times: Time of each row; the latest rows become the validation part.
+            checkpoint: File to keep the state in, so that a killed fit resumes from it.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: If the data, the target or a parameter is not as it must be.
+        """
+        return self._fit(X, y, sample_weight, validation_data, groups, times, checkpoint)
+
+    def predict(self, X: Any) -> Floats:
+        """Predict the targets of new rows.
+
+        Args:
+            X: Data frame or array with the columns of the training table.
+
+        Returns:
+            ``(N,)``, or ``(N, targets)`` if the training targets had two axes.
+
+        Raises:
+            ValueError: If the columns are not those of the training table.
+        """
+        mean: Floats = self._outputs(X).mean(1).double().numpy()
+        return mean[:, 0] if self.single_target_ else mean
+
+    def _read_target(self, y: Any, rows: int, *, reset: bool) -> NDArray[Any]:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        numbers = _as_floats(y)
+        if numbers.ndim == 2 and numbers.shape[1] == 1:
+            numbers = column_or_1d(numbers, warn=True)
+        single = numbers.ndim == 1
+        numbers = numbers.reshape(len(numbers), -1)
+        if len(numbers) != rows:
+            raise DataError(f"y must have one entry per row: got {len(numbers)} for {rows} rows")
+        if reset:
+            self.single_target_ = single
+            self.n_targets_ = numbers.shape[1]
+        elif numbers.shape[1] != self.n_targets_:
+            raise DataError(f"y must have {self.n_targets_} targets, got {numbers.shape[1]}")
+        return numbers
+
+    def _class_weight(self, target: NDArray[Any]) -> float:
+        return 1.0
+
+    def _scale(self, target: NDArray[Any], weight: Floats) -> ChannelScale:
+        mean = np.average(target, axis=0, weights=weight)
+        spread = np.sqrt(np.average((target - mean) ** 2, axis=0, weights=weight))
+        return ChannelScale(np.where(spread > 0, spread, 1.0).tolist(), mean.tolist())
+
+    def _scaled(self, target: NDArray[Any], like: Tensor) -> Tensor:
+        scale = self.network_.scale
+        return _tensor(
+            (target - scale.shift.double().cpu().numpy()) / scale.scale.double().cpu().numpy(), like
+        )
+
+    def _objective(self) -> SquaredError:
+        return SquaredError(self.network_.mlp.members)
+
+
+def _as_floats(y: Any) -> Floats:
+    """Targets as finite float64."""
+    try:
+        checked: Floats = check_array(
+            y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y"
+        )
+    except ValueError as error:
+        if "could not convert" in str(error):
+            raise DataError(
+                f"y must hold numbers for regression ({error}): for classes use PointwiseClassifier"
+            ) from error
+        raise
+    bad = ~np.isfinite(checked.reshape(len(checked), -1)).all(1)
+    if bad.any():
+        raise DataError(
+            f"y must hold finite numbers: {int(bad.sum())} rows hold NaN or infinity, the first is "
+            f"row {int(bad.argmax())}; remove those rows"
+        )
+    return checked
