@@ -1,0 +1,167 @@
+"""What a report holds: the rule of every field, and of every figure."""
+
+from typing import Any
+
+from pointwise.reports.binning import MOST_BINS
+from pointwise.reports.classification import CALIBRATION_BINS, MOST_CLASSES, ROC_POINTS
+from pointwise.reports.regression import MOST_BANDS, QUANTILES
+from pointwise.reports.rules import (
+    BrokenRuleError,
+    Rule,
+    array,
+    checked,
+    either,
+    finite,
+    integer,
+    maybe,
+    number,
+    one_of,
+    record,
+    table,
+    text,
+)
+
+SCHEMA = 1
+
+_QUANTILES = array(number, least=len(QUANTILES), most=len(QUANTILES))
+
+
+def _square(most: int) -> Rule:
+    """Make a rule for a list of equally many lists of counts."""
+    rows = array(array(integer, least=1, most=most), least=1, most=most)
+    return checked(rows, lambda v: {len(row) for row in v} == {len(v)}, "as many rows as columns")
+
+
+def _ranged(**more: Rule) -> Rule:
+    """Make a rule for counts over a range."""
+    inner = record({"low": finite, "high": finite, "beyond": integer, **more})
+    return checked(inner, lambda v: bool(v["low"] < v["high"]), "a range with low below high")
+
+
+def _equally_long(names: tuple[str, ...], inner: Rule) -> Rule:
+    return checked(
+        inner, lambda v: len({len(v[name]) for name in names}) == 1, "an object of equal lists"
+    )
+
+
+_BAND = record(
+    {"low": finite, "high": finite, "middle": finite, "rows": integer, "quantiles": _QUANTILES}
+)
+_CURVE = array(finite, least=1, most=ROC_POINTS)
+_PER_BIN = ("probability", "frequency", "rows")
+
+_FIGURES: dict[str, Rule] = {
+    "regression": record(
+        {
+            "kind": one_of("regression"),
+            "rows": integer,
+            "not_finite": integer,
+            "density": _ranged(counts=_square(MOST_BINS)),
+            "residuals": _ranged(
+                counts=array(integer, least=1, most=MOST_BINS),
+                mean=number,
+                sd=number,
+                quantiles=_QUANTILES,
+            ),
+            "bands": array(_BAND, most=MOST_BANDS),
+        }
+    ),
+    "classification": record(
+        {
+            "kind": one_of("classification"),
+            "rows": integer,
+            "not_finite": integer,
+            "confusion": checked(
+                record(
+                    {
+                        "labels": array(text(60), most=MOST_CLASSES + 1),
+                        "counts": _square(MOST_CLASSES + 1),
+                        "lumped": integer,
+                    }
+                ),
+                lambda v: len(v["labels"]) == len(v["counts"]),
+                "an object with a label per row of counts",
+            ),
+            "calibration": _equally_long(
+                _PER_BIN,
+                record(
+                    {
+                        "probability": array(finite, most=CALIBRATION_BINS),
+                        "frequency": array(finite, most=CALIBRATION_BINS),
+                        "rows": array(integer, most=CALIBRATION_BINS),
+                        "error": number,
+                        "positive": maybe(text(60)),
+                    }
+                ),
+            ),
+            "roc": maybe(
+                _equally_long(
+                    ("false_positive", "true_positive"),
+                    record({"false_positive": _CURVE, "true_positive": _CURVE, "area": number}),
+                )
+            ),
+        }
+    ),
+}
+
+
+def _figures(value: Any, where: str) -> Any:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in _FIGURES:
+        kinds = " or ".join(_FIGURES)
+        raise BrokenRuleError(where, f"an object with the kind {kinds}", value)
+    return _FIGURES[kind](value, where)
+
+
+def _shape(value: Any, where: str) -> str:
+    """Accept a layer's shape as text or as sizes."""
+    if isinstance(value, str):
+        return str(text()(value, where))
+    return " x ".join(str(size) for size in array(integer)(value, where))
+
+
+_ANY = either(number, text(60))
+
+FIELDS: dict[str, Rule] = {
+    "title": text(),
+    "task": one_of("regression", "classification"),
+    "target": array(text(), least=1),
+    "created": text(40),
+    "seconds": number,
+    "history": array(
+        record(
+            {"epoch": integer, "train_loss": number, "valid_loss": number},
+            {"learning_rate": number, "seconds": number},
+        )
+    ),
+    "best_epoch": maybe(integer),
+    "metrics": table(number),
+    "metrics_rows": text(),
+    "baselines": array(
+        record({"name": text(), "metrics": table(number, most=50)}, {"seconds": number})
+    ),
+    "figures": table(_figures),
+    "importance": array(record({"name": text(), "mean": number, "sd": number})),
+    "columns": array(
+        record(
+            {"name": text(), "kind": text(40)},
+            {
+                "missing": integer,
+                "distinct": integer,
+                "note": text(200),
+                "minimum": _ANY,
+                "median": _ANY,
+                "maximum": _ANY,
+                "levels": array(record({"level": text(60), "rows": integer}), most=10),
+            },
+        )
+    ),
+    "layers": array(
+        record({"name": text(), "kind": text(60), "shape": _shape, "parameters": integer})
+    ),
+    "rows": record({"train": integer, "valid": integer, "test": integer}),
+    "warnings": array(text(500)),
+    "members": integer,
+    "parameters": integer,
+    "left_out": table(integer, most=20),
+}
