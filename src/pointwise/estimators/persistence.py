@@ -1,5 +1,6 @@
 """Fitted estimators to model folders and back."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -64,6 +65,8 @@ def save(
     parameters = model.get_params(deep=False)
     if not isinstance(parameters["random_state"], int | None):
         parameters["random_state"] = None  # a generator's state is not a parameter of the model
+    if isinstance(weights := parameters.get("class_weight"), Mapping):
+        parameters["class_weight"] = [[label, float(weight)] for label, weight in weights.items()]
     config: dict[str, Any] = {
         "task": "regression" if regression else "classification",
         "estimator": type(model).__name__,
@@ -79,7 +82,7 @@ def save(
             "rows": model.rows_,
             "history": model.history_,
         },
-        "metrics": dict(metrics or {}),
+        "metrics": {k: v if math.isfinite(v) else None for k, v in (metrics or {}).items()},
     }
     card = model_card(config, rows=model.rows_, baselines=baselines)
     write_model(path, model.network_.state_dict(), config, card=card, report=report)
@@ -110,7 +113,10 @@ def load(path: str | Path) -> Estimator:
 def _restore(config: dict[str, Any], tensors: dict[str, Any]) -> Estimator:
     kind = ESTIMATORS[config["estimator"]]
     parameters = config["parameters"]
-    model = kind(**{**parameters, "hidden": tuple(parameters["hidden"])})
+    parameters = {**parameters, "hidden": tuple(parameters["hidden"])}
+    if isinstance(weights := parameters.get("class_weight"), list):
+        parameters["class_weight"] = dict(map(tuple, weights))
+    model = kind(**parameters)
     columns = [
         ColumnCoding(**{**c, "levels": tuple(c["levels"]), "parts": tuple(c["parts"])})
         for c in config["columns"]

@@ -26,7 +26,10 @@ def with_progress(epochs: Iterable[Epoch], most: int, unit: str) -> Iterator[Epo
         TextColumn(f"{unit} {{task.fields[now]:.4g}}, best {{task.fields[best]:.4g}}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("fit", total=most, now=float("nan"), best=float("nan"))
         best = float("inf")
         for epoch in epochs:

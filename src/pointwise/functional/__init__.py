@@ -1,7 +1,7 @@
 """Tensors in, tensors out: apply a pointwise map, and the algebra of such maps."""
 
 from pointwise.functional.algebra import Affine, add, block_diagonal, compose, fold_affine, regroup
-from pointwise.functional.apply import pointwise, pointwise_grouped
+from pointwise.functional.apply import pointwise
 
 __all__ = [
     "Affine",
@@ -10,6 +10,5 @@ __all__ = [
     "compose",
     "fold_affine",
     "pointwise",
-    "pointwise_grouped",
     "regroup",
 ]

@@ -160,9 +160,13 @@ def add(*maps: Affine) -> Affine:
         tensor([[2., 1.],
                 [1., 2.]])
     """
+    if not maps:
+        raise ValueError("add needs at least one map, got none")
     shapes = {(m.c_in, m.c_out) for m in maps}
     if len(shapes) != 1:
-        raise ValueError(f"parallel maps must have equal channels, got {sorted(shapes)}")
+        raise ValueError(
+            f"parallel maps must have equal channels, got (C_in, C_out) of {sorted(shapes)}"
+        )
     groups = math.gcd(*(m.groups for m in maps))
     weight = torch.stack([regroup(m, groups).weight for m in maps]).sum(0)
     biases = [m.bias for m in maps if m.bias is not None]

@@ -1,5 +1,6 @@
 """Multi-layer perceptrons as stacks of 1x1 convolutions; many side by side as one grouped stack."""
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -7,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pointwise.functional.layout import from_columns, to_columns
 from pointwise.nn.pointwise import PointwiseConv
 
 
@@ -30,7 +32,8 @@ class MLP(nn.Module):
         activation: Makes the activation after every hidden layer.
         norm: Makes the norm before every activation. Default: none.
         dropout: Share of hidden channels dropped in training.
-        residual: Whether to add a hidden layer's input to its output where their widths agree.
+        residual: Whether to add a hidden layer's input to its output, from the second hidden layer
+            on and where their widths agree.
         device: Where the parameters live.
         dtype: Type of the parameters.
 
@@ -38,7 +41,8 @@ class MLP(nn.Module):
         ValueError: If there are fewer than two channel counts or ``members`` is not positive.
 
     Shape:
-        ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``, the channels of a member side by side.
+        ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``, the channels of a member side by side;
+        channels-last if the input is.
 
     Example:
         >>> mlp = MLP([8, 64, 64, 1], members=4)
@@ -64,6 +68,7 @@ class MLP(nn.Module):
         if members < 1:
             raise ValueError(f"members must be at least 1, got {members}")
         self.channels, self.members, self.residual = tuple(channels), members, residual
+        self.norm = norm
         self.layers = nn.ModuleList()
         for i, (c_in, c_out) in enumerate(pairwise(channels)):
             shared = i == 0  # all members read the same input
@@ -83,25 +88,33 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``."""
+        if x.ndim < 2 or x.shape[1] != self.channels[0]:
+            raise ValueError(f"x must have shape (N, {self.channels[0]}, *S), got {tuple(x.shape)}")
+        if self.members == 1:
+            return self._stack(x)
+        # All positions become those of one planar sample (1, C, P). There the layers are batched
+        # products on memory as it lies: no copy between them, nor of the weights' gradients.
+        return from_columns(self._stack(to_columns(x)[None])[0], x)
+
+    def _stack(self, x: Tensor) -> Tensor:
         first, *rest = self.layers
-        h = first(x).unflatten(1, (self.members, -1))  # (N, M, C, *S): kept so between the layers
+        h: Tensor = first(x)
         for i, layer in enumerate(rest):
             h = self._activate(i, h)
-            y = layer(h, grouped=True)
+            y = layer(h)
             skip = self.residual and i + 1 < len(rest) and y.shape == h.shape
             h = y + h if skip else y
-        out: Tensor = h.flatten(1, 2)
-        return out
+        return h
 
     def _activate(self, i: int, h: Tensor) -> Tensor:
         """Norm, activation and dropout after hidden layer ``i``."""
         if self.norms:
-            h = self.norms[i](h.flatten(1, 2)).unflatten(1, (self.members, -1))
+            h = self.norms[i](h)
         out: Tensor = self.dropout(self.activations[i](h))
         return out
 
     def member(self, index: int) -> "MLP":
-        """Copy one member out as a network of its own, without norms' running state shared.
+        """Copy one member out as a network of its own.
 
         Args:
             index: Number of the member, from 0.
@@ -110,7 +123,7 @@ class MLP(nn.Module):
             An ``MLP`` with ``members=1`` that puts out the member's channels.
 
         Raises:
-            ValueError: If there is no such member, or the network has norms.
+            ValueError: If there is no such member.
 
         Example:
             >>> mlp = MLP([3, 4, 2], members=5)
@@ -119,14 +132,13 @@ class MLP(nn.Module):
         """
         if not 0 <= index < self.members:
             raise ValueError(f"member must be from 0 to {self.members - 1}, got {index}")
-        if self.norms:
-            raise ValueError(
-                "a network with norms cannot be taken apart: a norm is made as a whole"
-            )
-        kind = type(self.activations[0]) if self.activations else nn.ReLU
-        alone = MLP(self.channels, activation=kind, dropout=self.dropout.p, residual=self.residual)
-        for mine, theirs in zip(self.layers, alone.layers, strict=True):
-            for name, values in mine.named_parameters():
-                part = values.detach().chunk(self.members)[index].clone()
-                setattr(theirs, name, nn.Parameter(part))
+        alone = MLP(self.channels, norm=self.norm, dropout=self.dropout.p, residual=self.residual)
+        alone.activations = copy.deepcopy(self.activations)
+        parts = self.state_dict()
+        for name, own in alone.state_dict().items():
+            if own.shape != parts[name].shape:  # of all members, side by side
+                parts[name] = parts[name].chunk(self.members)[index]
+        alone.load_state_dict({name: part.clone() for name, part in parts.items()}, assign=True)
+        for mine, theirs in zip(self.parameters(), alone.parameters(), strict=True):
+            theirs.requires_grad_(mine.requires_grad)
         return alone.train(self.training)

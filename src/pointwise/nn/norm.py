@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pointwise.functional.layout import from_rows, to_rows
+
 
 class BatchNorm(_BatchNorm):
     """Batch normalisation: each channel over the batch and all positions.
@@ -62,7 +64,7 @@ class LayerNorm(nn.Module):
         ValueError: If ``groups`` does not divide ``channels``.
 
     Shape:
-        ``(N, C, *S)`` to the same.
+        ``(N, C, *S)`` to the same, in the same memory order.
 
     Reference:
         Ba, Kiros and Hinton, Layer Normalization, 2016.
@@ -91,10 +93,14 @@ class LayerNorm(nn.Module):
         """Normalise ``x`` of shape ``(N, C, *S)``."""
         if x.ndim < 2 or x.shape[1] != self.channels:
             raise ValueError(f"x must have shape (N, {self.channels}, *S), got {tuple(x.shape)}")
-        rows = x.movedim(1, -1)  # (N, *S, C)
-        split = rows.unflatten(-1, (self.groups, -1))
-        normed = F.layer_norm(split, split.shape[-1:], eps=self.eps).flatten(-2)
-        return (normed * self.weight + self.bias).movedim(-1, 1)
+        rows = to_rows(x)
+        if self.groups == 1:
+            y = F.layer_norm(rows, (self.channels,), self.weight, self.bias, self.eps)
+        else:  # torch scales groups alike; the parameters here differ by channel
+            split = rows.unflatten(1, (self.groups, -1))  # (P, G, C / G)
+            normed = F.layer_norm(split, split.shape[2:], eps=self.eps).flatten(1)
+            y = torch.addcmul(self.bias, normed, self.weight)
+        return from_rows(y, x)
 
     def extra_repr(self) -> str:
         """Sizes, as ``print`` shows them."""

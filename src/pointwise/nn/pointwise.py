@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pointwise.functional import Affine, pointwise, pointwise_grouped
+from pointwise.functional import Affine, pointwise
 
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
     1: nn.Conv1d,
@@ -72,18 +72,8 @@ class PointwiseConv(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x: Tensor, grouped: bool = False) -> Tensor:
-        """Apply the map.
-
-        Args:
-            x: Input of shape ``(N, C_in, *S)``, or ``(N, G, C_in / G, *S)`` when ``grouped``.
-            grouped: Keep the group axis apart, which spares a copy between grouped layers.
-
-        Returns:
-            Output of shape ``(N, C_out, *S)``, or ``(N, G, C_out / G, *S)``.
-        """
-        if grouped:
-            return pointwise_grouped(x, self.weight, self.bias)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C_in, *S)`` to ``(N, C_out, *S)``."""
         return pointwise(x, self.weight, self.bias, self.groups)
 
     def affine(self) -> Affine:
@@ -95,16 +85,20 @@ class PointwiseConv(nn.Module):
         """Copy an ``nn.Linear``, bit for bit.
 
         Args:
-            linear: The layer to copy.
+            linear: An ``nn.Linear`` itself: a subclass or a hook may compute something else.
 
         Returns:
             A layer with the same values, device and dtype.
+
+        Raises:
+            TypeError: If the layer is not a plain ``nn.Linear``.
 
         Example:
             >>> linear = nn.Linear(3, 2)
             >>> torch.equal(PointwiseConv.from_linear(linear).weight, linear.weight)
             True
         """
+        _check_plain("linear", linear, (nn.Linear,))
         return cls._like(linear, linear.in_features, linear.out_features, 1)
 
     @classmethod
@@ -112,20 +106,22 @@ class PointwiseConv(nn.Module):
         """Copy a 1x1 convolution, bit for bit.
 
         Args:
-            conv: A convolution with kernel 1, stride 1 and no padding.
+            conv: An ``nn.Conv1d``, ``2d`` or ``3d`` itself, with kernel 1, stride 1 and no padding.
 
         Returns:
             A layer with the same values, groups, device and dtype.
 
         Raises:
+            TypeError: If the layer is not a plain convolution.
             ValueError: If the convolution is not a pointwise map.
 
         Example:
             >>> PointwiseConv.from_conv(nn.Conv2d(4, 6, 1, groups=2)).groups
             2
         """
-        if conv.transposed or set(conv.kernel_size) != {1}:
-            raise ValueError(f"conv must have kernel size 1, got {conv}")
+        _check_plain("conv", conv, tuple(CONVOLUTIONS.values()))
+        if set(conv.kernel_size) != {1}:
+            raise ValueError(f"conv must have kernel size 1, got {conv.kernel_size}")
         if set(conv.stride) != {1}:
             raise ValueError(f"conv must have stride 1, got {conv.stride}: it drops positions")
         if conv.padding not in ("same", "valid") and set(conv.padding) != {0}:
@@ -187,6 +183,15 @@ class PointwiseConv(nn.Module):
         if isinstance(weight, Tensor) and weight.ndim > 2 and set(weight.shape[2:]) == {1}:
             state_dict[key] = weight.flatten(1)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _check_plain(name: str, layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
+    """Refuse what may compute something else than its stored values say."""
+    if type(layer) not in kinds:
+        wanted = " or ".join(f"nn.{kind.__name__}" for kind in kinds)
+        raise TypeError(f"{name} must be {wanted} itself, got {type(layer).__name__}")
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise TypeError(f"{name} must have no forward hooks (weight norm is one): remove them")
 
 
 def _with_values_of(source: nn.Module, target: LayerT) -> LayerT:

@@ -1,0 +1,39 @@
+"""``pointwise evaluate``: how good a model is on rows whose targets are known."""
+
+from pointwise.cli import options
+from pointwise.cli.tables import read_for_model
+from pointwise.cli.words import print_json, print_scores, say
+
+
+def evaluate(
+    model: options.Model,
+    data: options.Data,
+    columns: options.Columns = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = None,
+    encoding: options.Encoding = None,
+    json: options.Json = False,
+) -> None:
+    """Score a model on a table that holds its targets.
+
+    Example: `pointwise evaluate houses-model new-houses.csv`
+    """
+    from pointwise.estimators import load
+    from pointwise.modelfiles import read_config
+    from pointwise.studies import check_columns, score, take_apart
+
+    estimator, config = load(model), read_config(model)
+    targets = config["targets"]
+    names = options.split_names(columns)
+    frame, x = read_for_model(estimator, data, targets, names, separator, decimal, encoding)
+    check_columns(frame, targets, "target")
+    part = take_apart(
+        frame, targets, config["task"], known=getattr(estimator, "classes_", None), say=say
+    )
+    metrics = score(estimator, x.loc[part.x.index], part.y).metrics
+    if json:
+        print_json(
+            {"task": config["task"], "target": targets, "rows": len(part.y), "metrics": metrics}
+        )
+    else:
+        print_scores(f"{', '.join(targets)}: {len(part.y):,} rows", [(str(model), metrics, None)])

@@ -1,0 +1,204 @@
+"""``pointwise fit``: a table to a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pointwise.cli import options
+from pointwise.cli.words import print_json, print_line, print_scores, say
+from pointwise.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pointwise.studies import TableStudy
+
+
+def fit(
+    data: options.Data,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Column to predict; several numbers with commas between their names."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder to write. Default: NAME-model here.")
+    ] = None,
+    members: Annotated[int, typer.Option(min=1, help="Networks in the ensemble.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same one gives the same model.")] = 0,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds after which training stops.")
+    ] = None,
+    valid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FRACTION",
+            help="Rows to choose the best epoch with: a file, or a share of DATA. Default: 0.15.",
+        ),
+    ] = None,
+    test: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Share of DATA to score on, which no model sees before. Default: 0.2; 0 where "
+            "--valid is a file, whose rows are then scored on.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="regression or classification. Default: told from the target."),
+    ] = None,
+    drop: Annotated[
+        str | None, typer.Option(help="Columns to leave out, with commas between them.")
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="Column that says which rows belong together; never split, not used."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column with times: the latest rows are held out.")
+    ] = None,
+    columns: options.Columns = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = None,
+    encoding: options.Encoding = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed fit of the same command was.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Fit a model to a table, score it beside the usual models, and keep it in a folder.
+
+    Example: `pointwise fit houses.csv --target price --out houses-model`
+    """
+    from pointwise.data.files import read_table
+    from pointwise.modelfiles import check_target
+    from pointwise.studies import Options, check_columns, study_table
+
+    out = out or Path(f"{Path(data).name.split('.')[0]}-model")
+    check_target(out)
+    reading: dict[str, Any] = {
+        "columns": options.split_names(columns),
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+    }
+    table = read_table(data, **reading)
+    for note in table.notes:
+        say(note)
+    targets = options.split_names(target or table.default_target)
+    if targets is None:
+        known = ", ".join(map(str, table.frame.columns))
+        raise DataError(f"name the column to predict with --target: {data} has {known}")
+    check_columns(table.frame, targets, "target")
+    fraction, valid_frame = _read_valid(valid, reading)
+    dropped = options.split_names(drop) or []
+    check_columns(table.frame, dropped, "--drop")
+    kind = _task(task, table.frame, targets)
+    frames = [table.frame] if valid_frame is None else [table.frame, valid_frame]
+    frame, *rest = (f.drop(columns=dropped, errors="ignore") for f in frames)
+    _say_columns(frame, targets, kind)
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    study = study_table(
+        frame,
+        targets,
+        kind,
+        Options(
+            members=members,
+            seed=seed,
+            time_limit=time_limit,
+            valid=fraction,
+            test=(0.2 if valid_frame is None else 0.0) if test is None else test,
+            groups=groups,
+            times=time,
+            progress=not json,
+            checkpoint=checkpoint,
+        ),
+        valid=rest[0] if rest else None,
+        title=Path(data).name,
+        say=say,
+    )
+    _keep(study, out)
+    checkpoint.unlink(missing_ok=True)
+    _print(study, out, json)
+
+
+def _read_valid(valid: str | None, reading: dict[str, Any]) -> "tuple[float, pd.DataFrame | None]":
+    """A share of the rows, or a file of its own."""
+    from pointwise.data.files import read_table
+
+    if valid is None:
+        return 0.15, None
+    try:
+        fraction = float(valid)
+    except ValueError:
+        return 0.15, read_table(valid, **reading).frame
+    if not 0 < fraction < 1:
+        raise DataError(f"--valid must be a file or a share between 0 and 1, got {valid}")
+    return fraction, None
+
+
+def _task(given: str | None, frame: "pd.DataFrame", targets: list[str]) -> Any:
+    from pointwise.studies import choose_task
+
+    if given is None:
+        return "regression" if len(targets) > 1 else choose_task(frame[targets[0]])
+    if given not in ("regression", "classification"):
+        raise typer.BadParameter(f"must be regression or classification, got {given!r}")
+    return given
+
+
+def _say_columns(frame: "pd.DataFrame", targets: list[str], task: str) -> None:
+    """Say what was understood of every column."""
+    from pointwise.data.table import as_table
+
+    say(f"{len(frame):,} rows; {task} of {', '.join(targets)} from")
+    for column in as_table(frame.drop(columns=targets)).columns[:50]:
+        missing = int(column.missing().sum())
+        gaps = f", {missing:,} missing" if missing else ""
+        say(f"  {column.name}: {column.kind}{gaps}")
+    if frame.shape[1] - len(targets) > 50:
+        say(f"  and {frame.shape[1] - len(targets) - 50} more columns")
+
+
+def _keep(study: "TableStudy", out: Path) -> None:
+    import json
+
+    from pointwise.estimators import save
+
+    save(
+        study.model,
+        out,
+        targets=study.targets,
+        metrics=study.metrics,
+        baselines=study.baselines,
+        report=json.loads(study.report.to_json()),
+    )
+
+
+def _print(study: "TableStudy", out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "task": study.task,
+                "target": list(study.targets),
+                "metrics": study.metrics,
+                "metrics_rows": study.where,
+                "baselines": {one["key"]: one["metrics"] for one in study.baselines},
+                "seconds": study.seconds,
+                "parameters": study.report.parameters,
+                "epochs": len(study.model.history_),
+                "best_epoch": study.model.best_epoch_,
+                "rows": study.report.rows,
+                "warnings": study.report.warnings,
+                "model": str(out),
+            }
+        )
+        return
+    rows = [("pointwise", study.metrics, study.seconds)]
+    rows += [(one["name"], one["metrics"], one["seconds"]) for one in study.baselines]
+    print_scores(f"{', '.join(study.targets)}: {study.where}", rows)
+    print_line(f"model: {out}")

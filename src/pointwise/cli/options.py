@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pointwise.errors import DataError
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="CSV (also .gz), Parquet, or a bundled name such as diabetes."
+    ),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit` wrote.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="Names of the columns, with commas, for a file without a header."),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="Between fields: one character, 'tab' or 'blanks'. Default: recognised."),
+]
+Decimal = Annotated[str | None, typer.Option(help="Decimal mark, '.' or ','. Default: recognised.")]
+Encoding = Annotated[str | None, typer.Option(help="Such as utf-8 or cp1252. Default: recognised.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Names with commas between them as a list."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise DataError(f"names must be separated by single commas, got {text!r}")
+    return names

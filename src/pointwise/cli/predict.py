@@ -1,0 +1,80 @@
+"""``pointwise predict``: a model and a table to predictions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pointwise.cli import options
+from pointwise.cli.tables import read_for_model, warnings_said
+from pointwise.cli.words import print_json, print_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pointwise.estimators.persistence import Estimator
+
+
+def predict(
+    model: options.Model,
+    data: options.Data,
+    out: Annotated[
+        Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv or .parquet, told by suffix.")
+    ],
+    keep: Annotated[
+        str | None,
+        typer.Option(help="Columns of DATA to write beside the predictions, with commas."),
+    ] = None,
+    proba: Annotated[
+        bool, typer.Option("--proba", help="Write the probability of every class too.")
+    ] = False,
+    columns: options.Columns = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = None,
+    encoding: options.Encoding = None,
+    json: options.Json = False,
+) -> None:
+    """Predict the targets of a table's rows, in their order.
+
+    Example: `pointwise predict houses-model new.csv --out prices.csv --keep address`
+    """
+    from pointwise.data.files import write_table
+    from pointwise.errors import DataError
+    from pointwise.estimators import load
+    from pointwise.modelfiles import read_config
+    from pointwise.studies import check_columns
+
+    estimator, targets = load(model), read_config(model)["targets"]
+    if proba and not hasattr(estimator, "classes_"):
+        raise DataError("--proba needs a classifier: this model predicts numbers")
+    names = options.split_names(columns)
+    frame, x = read_for_model(estimator, data, targets, names, separator, decimal, encoding)
+    kept = options.split_names(keep) or []
+    check_columns(frame, kept, "--keep")
+    with warnings_said():
+        predictions = _predictions(estimator, x, targets, proba)
+    result = frame[kept].reset_index(drop=True)
+    for name, values in predictions.items():
+        column = f"predicted_{name}" if name in kept else name
+        result[column] = values
+    write_table(result, out)
+    if json:
+        print_json({"rows": len(result), "columns": list(result.columns), "out": str(out)})
+    else:
+        print_line(f"{len(result):,} predictions: {out}")
+
+
+def _predictions(
+    estimator: "Estimator", x: "pd.DataFrame", targets: list[str], proba: bool
+) -> "dict[str, pd.Series[Any]]":
+    import pandas as pd
+
+    if hasattr(estimator, "classes_"):
+        shares = estimator.predict_proba(x)
+        columns = {targets[0]: pd.Series(estimator.classes_[shares.argmax(1)])}
+        if proba:
+            for label, values in zip(estimator.classes_, shares.T, strict=True):
+                columns[f"probability_{label}"] = pd.Series(values)
+        return columns
+    predicted = estimator.predict(x).reshape(len(x), -1)
+    return {name: pd.Series(predicted[:, i]) for i, name in enumerate(targets)}
