@@ -163,6 +163,15 @@ def test_tick_labels(case):
     assert tick_labels(ticks) == labels
 
 
+@pytest.mark.parametrize("top", [5, 560_000, 3e9], ids=str)
+def test_tick_labels_fit_at_phone_width(top):
+    actual = np.linspace(0, top, 500)
+    root = ElementTree.fromstring(charts.density(regression_figures(actual, actual), "key").svg)
+    numbers = [e.text for e in root.iter("text") if re.search(r"\d", e.text)]
+    assert len(numbers) >= 4
+    assert len("".join(numbers)) <= 2 * 32  # the same on both axes
+
+
 @pytest.mark.parametrize("centre", [0.0, 1.7e9, -3e15, 1e-8], ids=str)
 def test_ticks_of_a_drawn_axis_are_told_apart(centre, regression_fields):
     actual = centre + (abs(centre) * 1e-6 or 1.0) * np.linspace(-1, 1, 50)

@@ -47,7 +47,7 @@ def _on_rows(rows: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> 
     if groups == 1:
         return F.linear(rows, weight, bias)
     x = rows.unflatten(1, (groups, -1)).transpose(0, 1)  # (G, P, C_in / G), a view
-    w = weight.unflatten(0, (groups, -1)).transpose(1, 2)  # (G, C_in / G, C_out / G), a view
+    w = weight.reshape(groups, -1, weight.shape[1]).transpose(1, 2)  # (G, C_in / G, C_out / G)
     b = None if bias is None else bias.reshape(groups, 1, -1)
     return _bmm(b, x, w).transpose(0, 1).flatten(1)
 
@@ -55,15 +55,22 @@ def _on_rows(rows: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> 
 def _on_planar(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
     """Channels-first memory as it lies: the matrix on the left, a product per sample and group."""
     n, _, *space = x.shape
-    w = weight.unflatten(0, (groups, -1))  # (G, C_out / G, C_in / G)
-    b = None if bias is None else bias.reshape(groups, -1, 1)
-    if n > 1:
-        # (N * G, ...): a view if G is 1. With groups, copying the weights costs less than moving x:
-        # to (G, P) and back is 1.3 to 2 times slower, and so is F.conv.
-        w = w.expand(n, -1, -1, -1).flatten(0, 1)
-        b = None if b is None else b.expand(n, -1, -1, -1).flatten(0, 1)
-    y = _bmm(b, w, x.reshape(n * groups, weight.shape[1], math.prod(space)))
-    return y.reshape(n, weight.shape[0], *space)
+    c_out, c_group = weight.shape
+    if groups == 1:
+        # Expanding one sample too would copy the weight gradient (training up to 1.5 times slower).
+        w = weight.unsqueeze(0) if n == 1 else weight.expand(n, -1, -1)
+        b = None if bias is None else bias.unsqueeze(1)
+        y = _bmm(b, w, x.flatten(2))
+    else:
+        w = weight.reshape(groups, -1, c_group)
+        b = None if bias is None else bias.reshape(groups, -1, 1)
+        if n != 1:
+            # Copying the weights for each sample costs less than moving x to (G, P) and y back,
+            # which is 1.3 to 2 times slower; so is F.conv.
+            w = w.expand(n, -1, -1, -1).flatten(0, 1)  # (N * G, C_out / G, C_in / G)
+            b = None if b is None else b.expand(n, -1, -1, -1).flatten(0, 1)
+        y = _bmm(b, w, x.reshape(n * groups, c_group, math.prod(space)))
+    return y.reshape(n, c_out, *space)
 
 
 def _bmm(bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
@@ -74,14 +81,16 @@ def _bmm(bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
 def _few_positions(x: Tensor, weight: Tensor, groups: int) -> bool:
     """Whether samples are so small that moving them to rows costs less than a product for each."""
     # A product per sample is up to 9 times slower at 2 positions and level at 16. In training it
-    # also writes a weight gradient per sample, to be summed: up to 4 times slower where a sample
-    # has fewer positions than a quarter of the output channels.
+    # also writes a weight gradient per sample, to be summed: up to 4 times slower where that is
+    # more than about three times what the sample's input and output hold.
     if x.shape[0] == 1 or torch.compiler.is_compiling():  # a graph must hold for other sizes too
         return False
     positions = math.prod(x.shape[2:])
+    if positions < FEW_POSITIONS:
+        return True
+    c_out, c_in = weight.shape[0] // groups, weight.shape[1]
     trained = torch.is_grad_enabled() and weight.requires_grad
-    few_to_train = 4 * positions < weight.shape[0] // groups
-    return positions < FEW_POSITIONS or (trained and few_to_train)
+    return trained and 3 * positions * (c_in + c_out) < c_in * c_out
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:

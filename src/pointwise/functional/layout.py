@@ -38,7 +38,7 @@ def to_rows(x: Tensor) -> Tensor:
         >>> to_rows(torch.ones(2, 3, 5, 7)).shape
         torch.Size([70, 3])
     """
-    return x.movedim(1, -1).flatten(0, -2)
+    return x if x.ndim == 2 else x.movedim(1, -1).flatten(0, -2)
 
 
 def from_rows(rows: Tensor, like: Tensor) -> Tensor:
@@ -51,6 +51,8 @@ def from_rows(rows: Tensor, like: Tensor) -> Tensor:
     Returns:
         Tensor of shape ``(N, C, *S)``, in the memory order of ``like``.
     """
+    if like.ndim == 2:
+        return rows
     n, _, *space = like.shape
     x = rows.reshape(n, *space, rows.shape[1]).movedim(-1, 1)
     return x if is_channels_last(like) else x.contiguous()
@@ -70,7 +72,7 @@ def to_columns(x: Tensor) -> Tensor:
         >>> to_columns(torch.ones(2, 3, 5, 7)).shape
         torch.Size([3, 70])
     """
-    return x.movedim(1, 0).flatten(1).contiguous()
+    return x.transpose(0, 1).flatten(1).contiguous()
 
 
 def from_columns(columns: Tensor, like: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ def from_columns(columns: Tensor, like: Tensor) -> Tensor:
         Tensor of shape ``(N, C, *S)``, in the memory order of ``like``.
     """
     n, _, *space = like.shape
-    x = columns.reshape(columns.shape[0], n, *space).movedim(0, 1)
-    if is_channels_last(like):
+    x = columns.reshape(columns.shape[0], n, *space).transpose(0, 1)
+    if like.ndim > 2 and is_channels_last(like):
         return x.movedim(1, -1).contiguous().movedim(-1, 1)
     return x.contiguous()

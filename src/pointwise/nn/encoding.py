@@ -22,14 +22,26 @@ UNSEEN = -1.0
 ONE_HOT_LEVELS = 64
 """Categories with more levels than this are embedded."""
 
+FAR = 1e9
+"""Beyond this many scales from the centre a number's channel no longer changes in float32."""
+
 EMBEDDING_CHANNELS = 16
 """Channels of an embedded category."""
 
 
-class _Encoder(nn.Module):
-    """What both encoders share: full precision, whatever the network around them runs in."""
+class FullPrecision(nn.Module):
+    """A per-channel map that keeps float32 or better, whatever the network around it runs in.
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "_Encoder":
+    Shape:
+        ``(N, C, *S)`` to ``(N, C_out, *S)``, with ``C`` the map's ``c_in``.
+    """
+
+    @property
+    @abstractmethod
+    def c_in(self) -> int:
+        """Number of input channels."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FullPrecision":
         def keep_precision(tensor: Tensor) -> Tensor:
             made = fn(tensor)
             low = made.dtype in (torch.bfloat16, torch.float16)
@@ -39,15 +51,17 @@ class _Encoder(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode ``x`` of shape ``(N, C, *S)`` outside of autocast."""
+        """Map ``x`` of shape ``(N, C, *S)`` outside of autocast."""
+        if x.ndim < 2 or x.shape[1] != self.c_in:
+            raise ValueError(f"x must have shape (N, {self.c_in}, *S), got {tuple(x.shape)}")
         with torch.autocast(x.device.type, enabled=False):
-            return self._encode(x)
+            return self._map(x)
 
     @abstractmethod
-    def _encode(self, x: Tensor) -> Tensor: ...
+    def _map(self, x: Tensor) -> Tensor: ...
 
 
-class NumberEncoder(_Encoder):
+class NumberEncoder(FullPrecision):
     """Numbers to channels: impute, scale, clip smoothly, and cut into linear pieces.
 
     A column gives one channel ``z / sqrt(1 + (z / 3)^2)`` with ``z = (x - centre) / scale`` (so
@@ -96,8 +110,9 @@ class NumberEncoder(_Encoder):
         super().__init__()
         if not len(centre) == len(scale) == len(missing) == len(edges):
             raise ValueError("centre, scale, missing and edges must have one entry per column")
-        if any(not s > 0 for s in scale):
-            raise ValueError(f"every scale must be positive, got {min(scale)}")
+        for value in scale:
+            if not np.float32(value) > 0:  # in float32, where a tiny one is zero
+                raise ValueError(f"every scale must be positive in float32, got {value}")
         pieces = [
             (column, low, high - low)
             for column, ends in enumerate(edges)
@@ -118,7 +133,11 @@ class NumberEncoder(_Encoder):
     def fit(
         cls, x: NDArray[np.float64], weight: NDArray[np.float64], *, pieces: int
     ) -> "NumberEncoder":
-        """Centre at the medians, scale by the interquartile ranges, cut at the quantiles.
+        """Centre at the medians, scale by the interquartile ranges, cut near the quantiles.
+
+        The cuts are quantiles of the distinct values, each with the square root of its rows: where
+        most rows share one value (a gain that is mostly zero), plain quantiles would leave the rest
+        in one piece.
 
         Args:
             x: Coded numbers ``(N, C)``, NaN where a value is missing.
@@ -133,12 +152,14 @@ class NumberEncoder(_Encoder):
         for values in x.T:
             known = ~np.isnan(values)
             low, median, high = _quantiles(values[known], weight[known], [0.25, 0.5, 0.75])
-            ends = np.unique(_quantiles(values[known], weight[known], ranks).astype(np.float32))
-            spread = next((s for s in (high - low, float(ends[-1] - ends[0])) if s > 0), 1.0)
+            ends = _quantiles(*_evened(values[known], weight[known]), ranks)
+            ends = np.unique(ends.astype(np.float32))
+            spread = next((s for s in (high - low, ends[-1] - ends[0]) if np.float32(s) > 0), 1.0)
             centre.append(median)
-            scale.append(spread)
+            scale.append(float(spread))
             edges.append(ends.tolist() if len(ends) > 2 else [])  # two values: one channel will do
-        return cls(centre, scale, [bool(np.isnan(values).any()) for values in x.T], edges)
+        missing = [bool(np.isnan(values[weight > 0]).any()) for values in x.T]
+        return cls(centre, scale, missing, edges)
 
     @classmethod
     def blank(cls, columns: int, indicated: int, pieces: int) -> "NumberEncoder":
@@ -148,22 +169,28 @@ class NumberEncoder(_Encoder):
         return cls([0.0] * columns, [1.0] * columns, missing, edges)
 
     @property
+    def c_in(self) -> int:
+        """Number of columns."""
+        return len(self.centre)
+
+    @property
     def c_out(self) -> int:
         """Number of output channels."""
         return len(self.centre) + len(self.indicated) + len(self.piece_column)
 
-    def _encode(self, x: Tensor) -> Tensor:
+    def _map(self, x: Tensor) -> Tensor:
         gaps = x.isnan()
-        filled = torch.where(gaps, _per_channel(self.centre, x), x)
-        z = (filled - _per_channel(self.centre, x)) / _per_channel(self.scale, x)
+        filled = torch.where(gaps, per_channel(self.centre, x), x)
+        z = (filled - per_channel(self.centre, x)) / per_channel(self.scale, x)
+        z = z.clamp(-FAR, FAR)  # its square must be finite
         clipped = z * torch.rsqrt(1 + (z / 3).square())
         parts = [clipped, gaps.index_select(1, self.indicated).to(clipped.dtype)]
-        inside = filled.index_select(1, self.piece_column) - _per_channel(self.piece_low, x)
-        parts.append((inside / _per_channel(self.piece_width, x)).clamp(0, 1))
+        inside = filled.index_select(1, self.piece_column) - per_channel(self.piece_low, x)
+        parts.append((inside / per_channel(self.piece_width, x)).clamp(0, 1))
         return torch.cat(parts, 1)
 
 
-class CategoryEncoder(_Encoder):
+class CategoryEncoder(FullPrecision):
     """Category codes to channels: one-hot, or a learned embedding for many levels.
 
     A column with ``K`` levels takes the codes ``0`` to ``K - 1``, ``NaN`` for a missing value,
@@ -196,13 +223,13 @@ class CategoryEncoder(_Encoder):
         if any(not column for column in frequencies):
             raise ValueError("every column must have the frequency of missing values at least")
         self.sizes = tuple(len(column) for column in frequencies)
-        hot = [i for i, size in enumerate(self.sizes) if size <= ONE_HOT_LEVELS]
+        hot = [i for i, size in enumerate(self.sizes) if size - 1 <= ONE_HOT_LEVELS]
         flat = [(i, code, share) for i in hot for code, share in enumerate(frequencies[i])]
         column, code, share = zip(*flat, strict=True) if flat else ((), (), ())
         self.register_buffer("hot_column", torch.tensor(column, dtype=torch.long))
         self.register_buffer("hot_code", torch.tensor(code, dtype=torch.float32))
         self.register_buffer("hot_share", torch.tensor(share, dtype=torch.float32))
-        self.embedded = tuple(i for i, size in enumerate(self.sizes) if size > ONE_HOT_LEVELS)
+        self.embedded = tuple(i for i in range(len(self.sizes)) if i not in hot)
         self.embeddings = nn.ParameterList(
             nn.Parameter(torch.randn(self.sizes[i], EMBEDDING_CHANNELS)) for i in self.embedded
         )
@@ -234,16 +261,21 @@ class CategoryEncoder(_Encoder):
         return cls(frequencies)
 
     @property
+    def c_in(self) -> int:
+        """Number of columns."""
+        return len(self.sizes)
+
+    @property
     def c_out(self) -> int:
         """Number of output channels."""
         return len(self.hot_column) + len(self.embedded) * EMBEDDING_CHANNELS
 
-    def _encode(self, x: Tensor) -> Tensor:
-        codes = torch.where(x.isnan(), _per_channel(self.get_buffer("missing_code"), x), x)
+    def _map(self, x: Tensor) -> Tensor:
+        codes = torch.where(x.isnan(), per_channel(self.get_buffer("missing_code"), x), x)
         picked = codes.index_select(1, self.hot_column)
         dtype = self.hot_share.dtype
-        hot = (picked == _per_channel(self.hot_code, x)).to(dtype)
-        parts = [torch.where(picked == UNSEEN, _per_channel(self.hot_share, x), hot)]
+        hot = (picked == per_channel(self.hot_code, x)).to(dtype)
+        parts = [torch.where(picked == UNSEEN, per_channel(self.hot_share, x), hot)]
         for i, table in zip(self.embedded, self.embeddings, strict=True):
             average = self.get_buffer(f"share_{i}") @ table
             rows = torch.cat([table, average[None]])  # UNSEEN is the last row
@@ -252,9 +284,16 @@ class CategoryEncoder(_Encoder):
         return torch.cat(parts, 1)
 
 
-def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
     """View ``(C,)`` so that it broadcasts against ``x`` of shape ``(N, C, *S)``."""
     return values.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _evened(
+    values: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, np.sqrt(np.bincount(place, weight, minlength=len(distinct)))
 
 
 def _quantiles(

@@ -82,7 +82,8 @@ class MLP(nn.Module):
                 )
             )
         hidden = [members * c for c in channels[1:-1]]
-        self.norms = nn.ModuleList(norm(c, groups=members) for c in hidden if norm)
+        norms = [norm(c, groups=members) for c in hidden] if norm else []
+        self.norms = nn.ModuleList(norms).to(device=device, dtype=dtype)
         self.activations = nn.ModuleList(activation() for _ in hidden)
         self.dropout = nn.Dropout(dropout)
 
@@ -94,16 +95,15 @@ class MLP(nn.Module):
             return self._stack(x)
         # All positions become those of one planar sample (1, C, P). There the layers are batched
         # products on memory as it lies: no copy between them, nor of the weights' gradients.
-        return from_columns(self._stack(to_columns(x)[None])[0], x)
+        return from_columns(self._stack(to_columns(x).unsqueeze(0)).squeeze(0), x)
 
     def _stack(self, x: Tensor) -> Tensor:
         first, *rest = self.layers
         h: Tensor = first(x)
         for i, layer in enumerate(rest):
             h = self._activate(i, h)
-            y = layer(h)
-            skip = self.residual and i + 1 < len(rest) and y.shape == h.shape
-            h = y + h if skip else y
+            adds = self.residual and i + 1 < len(rest) and layer.c_in == layer.c_out
+            h = h + layer(h) if adds else layer(h)
         return h
 
     def _activate(self, i: int, h: Tensor) -> Tensor:

@@ -59,7 +59,11 @@ class PointwiseConv(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if min(c_in, c_out, groups) < 1 or c_in % groups or c_out % groups:
+        if min(c_in, c_out, groups) < 1:
+            raise ValueError(
+                f"c_in, c_out and groups must be at least 1: got {c_in}, {c_out} and {groups}"
+            )
+        if c_in % groups or c_out % groups:
             raise ValueError(f"groups must divide c_in and c_out: got {groups}, {c_in} and {c_out}")
         self.c_in, self.c_out, self.groups = c_in, c_out, groups
         self.weight = nn.Parameter(torch.empty(c_out, c_in // groups, device=device, dtype=dtype))
@@ -191,7 +195,9 @@ def _check_plain(name: str, layer: nn.Module, kinds: tuple[type[nn.Module], ...]
         wanted = " or ".join(f"nn.{kind.__name__}" for kind in kinds)
         raise TypeError(f"{name} must be {wanted} itself, got {type(layer).__name__}")
     if layer._forward_hooks or layer._forward_pre_hooks:
-        raise TypeError(f"{name} must have no forward hooks (weight norm is one): remove them")
+        raise TypeError(
+            f"{name} must have no forward hooks (old weight norm is one): remove them first"
+        )
 
 
 def _with_values_of(source: nn.Module, target: LayerT) -> LayerT:

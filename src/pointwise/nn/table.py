@@ -5,16 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pointwise.nn.encoding import CategoryEncoder, NumberEncoder
+from pointwise.nn.encoding import CategoryEncoder, FullPrecision, NumberEncoder, per_channel
 from pointwise.nn.mlp import MLP
 
 
-class ChannelScale(nn.Module):
+class ChannelScale(FullPrecision):
     """A fixed scale and shift per channel: a diagonal 1x1.
+
+    Kept in float32 or better: a target of 100,000 in bfloat16 would be off by 256.
 
     Args:
         scale: Factor of each channel.
         shift: Offset of each channel.
+
+    Raises:
+        ValueError: If there are not as many of both.
 
     Shape:
         ``(N, C, *S)`` to the same.
@@ -29,13 +34,21 @@ class ChannelScale(nn.Module):
 
     def __init__(self, scale: Sequence[float], shift: Sequence[float]) -> None:
         super().__init__()
+        if len(scale) != len(shift):
+            raise ValueError(
+                "scale and shift must have one entry per channel: "
+                f"got {len(scale)} and {len(shift)}"
+            )
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale and shift ``x`` of shape ``(N, C, *S)``."""
-        shape = (-1, *(1,) * (x.ndim - 2))
-        return x * self.scale.reshape(shape) + self.shift.reshape(shape)
+    @property
+    def c_in(self) -> int:
+        """Number of channels."""
+        return len(self.scale)
+
+    def _map(self, x: Tensor) -> Tensor:
+        return x * per_channel(self.scale, x) + per_channel(self.shift, x)
 
 
 class TableNetwork(nn.Module):
@@ -68,7 +81,9 @@ class TableNetwork(nn.Module):
         if mlp.channels[0] != encoded:
             raise ValueError(f"the MLP must take {encoded} channels, takes {mlp.channels[0]}")
         if len(scale.scale) != mlp.channels[-1]:
-            raise ValueError(f"the scale must have {mlp.channels[-1]} channels: {len(scale.scale)}")
+            raise ValueError(
+                f"the scale must have {mlp.channels[-1]} channels, has {len(scale.scale)}"
+            )
         self.numbers, self.categories, self.mlp, self.scale = numbers, categories, mlp, scale
 
     @property
@@ -86,7 +101,10 @@ class TableNetwork(nn.Module):
 
     def scaled(self, x: Tensor) -> Tensor:
         """Map coded columns to targets with zero mean and unit variance, as the loss sees them."""
-        split = len(self.numbers.centre)
+        split = self.numbers.c_in
+        columns = split + self.categories.c_in
+        if x.ndim < 2 or x.shape[1] != columns:
+            raise ValueError(f"x must have shape (N, {columns}, *S), got {tuple(x.shape)}")
         encoded = torch.cat([self.numbers(x[:, :split]), self.categories(x[:, split:])], 1)
         out: Tensor = self.mlp(encoded.to(self.weight.dtype))
         return out

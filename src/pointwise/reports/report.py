@@ -126,12 +126,10 @@ class Report:
 
 
 def _shortened(fields: dict[str, Any]) -> dict[str, Any]:
-    """Shorten the tables to ``MOST_ENTRIES``, then halve the largest until all fits.
-
-    One entry of each fits, as the rules bound what an entry holds.
-    """
+    """Shorten the tables to ``MOST_ENTRIES``, then halve the largest until all fits."""
     for name, most in MOST_ENTRIES.items():
         fields = _cut(fields, name, most)
+    # This ends: the rules bound what one entry of each table holds, and those fit.
     while len(_dump(fields).encode()) > MOST_BYTES:
         largest = max(MOST_ENTRIES, key=lambda name: (len(fields[name]) > 1, _size(fields[name])))
         fields = _cut(fields, largest, max(len(fields[largest]) // 2, 1))

@@ -10,6 +10,8 @@ from pointwise.reports.wording import signed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_LETTERS = 32  # of all labels of an axis, where 350 pixels are its width
+
 
 def few_ticks(axes: "Axes") -> None:
     """Leave room between the labels at phone width.
@@ -21,11 +23,11 @@ def few_ticks(axes: "Axes") -> None:
 
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()
-        for most in (6, 2):
+        for most in (6, 3, 2):
             places = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(low, high)
             ticks = [float(tick) for tick in places if low <= tick <= high]
             labels = tick_labels(ticks)
-            if all(len(label) <= 8 for label in labels):
+            if sum(map(len, labels)) <= MOST_LETTERS:
                 break
         axis.set_ticks(ticks, labels)
 
