@@ -11,7 +11,7 @@ DATA = Path(os.environ.get("POINTWISE_DATA", Path(__file__).parents[2] / "shared
 
 
 def california() -> tuple[pd.DataFrame, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """California housing with scikit-learn's eight features, and the split of the published table."""
+    """California housing with scikit-learn's eight features, split as published."""
     raw = pd.read_csv(DATA / "california-housing" / "cal_housing.csv.gz")
     homes = raw["households"]
     X = pd.DataFrame(

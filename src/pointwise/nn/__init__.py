@@ -1,6 +1,7 @@
 """Modules: one block and its close variants per file. Every one takes ``(N, C, *S)``."""
 
 from pointwise.nn.activation import ACTIVATIONS, activation_name
+from pointwise.nn.dropout import Dropout
 from pointwise.nn.encoding import CategoryEncoder, NumberEncoder
 from pointwise.nn.mlp import MLP
 from pointwise.nn.norm import BatchNorm, LayerNorm
@@ -13,6 +14,7 @@ __all__ = [
     "BatchNorm",
     "CategoryEncoder",
     "ChannelScale",
+    "Dropout",
     "LayerNorm",
     "NumberEncoder",
     "PointwiseConv",

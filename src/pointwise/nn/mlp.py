@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.functional.layout import from_columns, to_columns
+from pointwise.nn.dropout import Dropout
 from pointwise.nn.pointwise import PointwiseConv
 
 
@@ -85,7 +86,7 @@ class MLP(nn.Module):
         norms = [norm(c, groups=members) for c in hidden] if norm else []
         self.norms = nn.ModuleList(norms).to(device=device, dtype=dtype)
         self.activations = nn.ModuleList(activation() for _ in hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``."""
