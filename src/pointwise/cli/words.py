@@ -52,7 +52,7 @@ def figure(value: float) -> str:
     """A figure with four digits that count."""
     if not math.isfinite(value):
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _finite(value: Any) -> Any:

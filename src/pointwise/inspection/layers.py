@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
+PARAMETERS = (nn.ParameterList, nn.ParameterDict)
+LISTS = (nn.ModuleList, nn.ModuleDict, *PARAMETERS)
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One module without modules inside.
+    """One module without layers inside.
 
     Attributes:
         name: Its path in the network.
@@ -38,7 +41,8 @@ def layers(network: nn.Module) -> list[Layer]:
     return [
         Layer(name, type(module).__name__, module.extra_repr(), count_parameters(module))
         for name, module in network.named_modules()
-        if not any(True for _ in module.children())
+        if not isinstance(module, LISTS)
+        and all(isinstance(c, PARAMETERS) for c in module.children())
     ]
 
 
