@@ -18,4 +18,4 @@ class CheckpointError(PointwiseError, ValueError):
 
 
 class DataWarning(UserWarning):
-    """Something in the data that a person should look at: a suspicious column, a row out of range."""
+    """Something in the data to look at: a suspicious column, a row far out of range."""

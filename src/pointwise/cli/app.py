@@ -27,8 +27,8 @@ def main() -> None:
     """Run the command line: exit code 0, 1 where a command failed, 2 where it was used wrongly."""
     try:
         app()
-    except PointwiseError as error:
-        say(f"[bold red]error:[/] {error}", error=True)
+    except (PointwiseError, OSError) as error:
+        say(f"[bold red]error:[/] {' '.join(str(error).splitlines())}", error=True)
         sys.exit(1)
     except KeyboardInterrupt:
         say("interrupted")

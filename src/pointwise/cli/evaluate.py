@@ -1,7 +1,7 @@
 """``pointwise evaluate``: how good a model is on rows whose targets are known."""
 
 from pointwise.cli import options
-from pointwise.cli.tables import read_for_model
+from pointwise.cli.tables import read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_scores, say
 
 
@@ -28,9 +28,15 @@ def evaluate(
     frame, x = read_for_model(estimator, data, targets, names, separator, decimal, encoding)
     check_columns(frame, targets, "target")
     part = take_apart(
-        frame, targets, config["task"], known=getattr(estimator, "classes_", None), say=say
+        frame,
+        targets,
+        config["task"],
+        learn=False,
+        known=getattr(estimator, "classes_", None),
+        say=say,
     )
-    metrics = score(estimator, x.loc[part.x.index], part.y).metrics
+    with warnings_said():
+        metrics = score(estimator, x.loc[part.x.index], part.y).metrics
     if json:
         print_json(
             {"task": config["task"], "target": targets, "rows": len(part.y), "metrics": metrics}

@@ -25,7 +25,9 @@ def fit(
         Path | None, typer.Option(help="Model folder to write. Default: NAME-model here.")
     ] = None,
     members: Annotated[int, typer.Option(min=1, help="Networks in the ensemble.")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Seed; the same one gives the same model.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed; the same one gives the same model.")
+    ] = 0,
     time_limit: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds after which training stops.")
     ] = None,
@@ -95,6 +97,8 @@ def fit(
     fraction, valid_frame = _read_valid(valid, reading)
     dropped = options.split_names(drop) or []
     check_columns(table.frame, dropped, "--drop")
+    if both := [name for name in targets if name in dropped]:
+        raise DataError(f"column {both[0]!r} is both --target and --drop: leave out one of them")
     kind = _task(task, table.frame, targets)
     frames = [table.frame] if valid_frame is None else [table.frame, valid_frame]
     frame, *rest = (f.drop(columns=dropped, errors="ignore") for f in frames)
@@ -102,6 +106,8 @@ def fit(
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     if not resume:
         checkpoint.unlink(missing_ok=True)
+    elif not checkpoint.exists():
+        say(f"nothing to resume: there is no {checkpoint}")
     study = study_table(
         frame,
         targets,
@@ -159,7 +165,10 @@ def _say_columns(frame: "pd.DataFrame", targets: list[str], task: str) -> None:
     for column in as_table(frame.drop(columns=targets)).columns[:50]:
         missing = int(column.missing().sum())
         gaps = f", {missing:,} missing" if missing else ""
-        say(f"  {column.name}: {column.kind}{gaps}")
+        levels = (
+            f" of {len(set(column.values) - {None}):,} levels" if column.kind == "category" else ""
+        )
+        say(f"  {column.name}: {column.kind}{levels}{gaps}")
     if frame.shape[1] - len(targets) > 50:
         say(f"  and {frame.shape[1] - len(targets) - 50} more columns")
 

@@ -48,8 +48,9 @@ def predict(
     if proba and not hasattr(estimator, "classes_"):
         raise DataError("--proba needs a classifier: this model predicts numbers")
     names = options.split_names(columns)
-    frame, x = read_for_model(estimator, data, targets, names, separator, decimal, encoding)
     kept = options.split_names(keep) or []
+    others = [*targets, *kept]
+    frame, x = read_for_model(estimator, data, others, names, separator, decimal, encoding)
     check_columns(frame, kept, "--keep")
     with warnings_said():
         predictions = _predictions(estimator, x, targets, proba)

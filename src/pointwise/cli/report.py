@@ -23,12 +23,17 @@ def report(
     import json as json_module
 
     from pointwise._atomic import write_text
+    from pointwise.errors import DataError
     from pointwise.modelfiles import read_report
     from pointwise.reports import Report, render_html
 
     figures = Report.from_json(json_module.dumps(read_report(model)), str(model / "report.json"))
     out = out or model / "report.html"
-    write_text(out, render_html(figures))
+    html = render_html(figures)
+    try:
+        write_text(out, html)
+    except OSError as error:
+        raise DataError(f"cannot write the report {out}: {error.strerror}") from error
     if json:
         print_json({"report": str(out)})
     else:

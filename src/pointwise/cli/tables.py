@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def read_for_model(
     model: "Estimator",
     data: str,
-    targets: Sequence[str],
+    others: Sequence[str],
     columns: Sequence[str] | None,
     separator: str | None,
     decimal: str | None,
@@ -28,37 +28,40 @@ def read_for_model(
     Args:
         model: The fitted estimator.
         data: File or bundled name.
-        targets: Names of the model's targets, which the table may hold.
+        others: Columns that the table may hold beside the model's, its targets for instance.
         columns: Names for a file without a header.
         separator: Between fields.
         decimal: Decimal mark.
         encoding: Of the file.
 
     Returns:
-        The whole table, and the model's columns in the model's order.
+        The whole table, and the model's columns in the model's order; those that it leaves out may
+        be missing.
 
     Raises:
         DataError: If a column of the model is missing.
     """
     from pointwise.data.files import read_table
+    from pointwise.data.names import shorten
 
     table = read_table(
         data, columns=columns, separator=separator, decimal=decimal, encoding=encoding
     )
     for note in table.notes:
         say(note)
-    wanted = [column.name for column in model.coding_.columns]
+    coded = model.coding_.columns
+    wanted = [column.name for column in coded]
     found = [str(c) for c in table.frame.columns]
-    missing = [name for name in wanted if name not in found]
+    missing = [c.name for c in coded if c.name not in found and not c.ignored]
     if missing:
         raise DataError(
             f"{data} lacks {len(missing)} of the model's {len(wanted)} columns: "
-            f"{', '.join(map(repr, missing[:10]))}; it has {', '.join(map(repr, found[:20]))}"
+            f"{shorten(list(map(repr, missing)), 10)}; it has {shorten(list(map(repr, found)), 20)}"
         )
-    extra = [name for name in found if name not in (*wanted, *targets)]
+    extra = [name for name in found if name not in (*wanted, *others)]
     if extra:
-        say(f"columns that the model does not use: {', '.join(extra[:20])}")
-    return table.frame, table.frame[wanted]
+        say(f"columns that the model does not use: {shorten(extra, 20)}")
+    return table.frame, table.frame.reindex(columns=wanted)
 
 
 @contextmanager

@@ -6,18 +6,21 @@ subtracted in float64 before the cast: in float32 a thousand minutes of 2026 kee
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.table import Array, Column, Table, as_text
+from pointwise.data.days import DatePart, date_part, day_text, days_since_1970
+from pointwise.data.table import Array, Column, Kind, Table, as_text
 from pointwise.errors import DataError
 from pointwise.nn.encoding import UNSEEN
 
-DatePart: TypeAlias = Literal["elapsed", "month", "day", "weekday", "hour"]
 MAX_LEVELS = 1000
 """Levels of a category that are told apart, the most frequent ones; the others count as unseen."""
+
+FEW_LEVELS = 20
+"""More levels than this, each in less than two rows, are texts that tell rows apart, not levels."""
 
 FAR_OFFSET = 100.0
 """An offset is subtracted where the median lies this many interquartile ranges from zero."""
@@ -34,18 +37,24 @@ class ColumnCoding:
         offset: Subtracted from a number in float64; a date's is in days since 1970.
         parts: A date's channels.
         ignored: Why the column is left out, or empty.
-        low: Least value of a number in training.
-        high: Greatest value of a number in training.
+        low: Least value of a number in training; a date's is in days since 1970.
+        high: Greatest value in training, likewise.
     """
 
     name: str
-    kind: Literal["number", "boolean", "category", "date"]
+    kind: Kind
     levels: tuple[str, ...] = ()
     offset: float = 0.0
     parts: tuple[DatePart, ...] = ()
     ignored: str = ""
     low: float = 0.0
     high: float = 0.0
+
+    @property
+    def span(self) -> str:
+        """The least and the greatest value in training, for people."""
+        ends = (self.low, self.high)
+        return " to ".join(day_text(end) if self.kind == "date" else f"{end:g}" for end in ends)
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,14 @@ class TableCoding:
         """
         counts = {}
         for coding, column in zip(self.columns, table.columns, strict=True):
-            if coding.kind != "number" or coding.ignored or column.kind == "category":
+            if coding.kind not in ("number", "date") or coding.ignored:
                 continue
             margin = (coding.high - coding.low) / 2
-            values = column.values
+            values = (
+                days_since_1970(_as_dates(column))
+                if coding.kind == "date"
+                else _numbers(coding, column)
+            )
             outside = (values < coding.low - margin) | (values > coding.high + margin)
             if outside.any():
                 counts[coding.name] = int(outside.sum())
@@ -151,7 +164,7 @@ def _code_column(column: Column) -> ColumnCoding:
         return ColumnCoding(column.name, column.kind, ignored="has no values")
     present = column.values[~gaps]
     if column.kind == "category":
-        return _code_category(column.name, present)
+        return _code_category(column.name, present, complete=not gaps.any())
     if column.kind == "date":
         return _code_date(column.name, present)
     check_finite(column)
@@ -162,9 +175,11 @@ def _code_column(column: Column) -> ColumnCoding:
     return ColumnCoding(column.name, column.kind, offset=offset, low=low, high=high)
 
 
-def _code_category(name: str, present: Array) -> ColumnCoding:
+def _code_category(name: str, present: Array, *, complete: bool) -> ColumnCoding:
     levels, counts = np.unique(present.astype(str), return_counts=True)
-    if len(levels) > 50 and len(levels) > len(present) / 2:
+    if len(levels) == 1 and complete:
+        return ColumnCoding(name, "category", ignored=f"is constant ({str(levels[0])!r})")
+    if len(levels) > FEW_LEVELS and len(levels) > len(present) / 2:
         reason = f"has {len(levels)} different texts in {len(present)} rows"
         return ColumnCoding(name, "category", ignored=reason)
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_LEVELS])
@@ -172,26 +187,33 @@ def _code_category(name: str, present: Array) -> ColumnCoding:
 
 
 def _code_date(name: str, present: Array) -> ColumnCoding:
-    days = _days(present)
+    days = days_since_1970(present)
     if days.min() == days.max():
         return ColumnCoding(name, "date", ignored=f"is constant ({present[0]})")
     names: tuple[DatePart, ...] = ("month", "day", "weekday", "hour")
-    varying = [part for part in names if len(np.unique(_date_part(present, part))) > 1]
-    offset = float(np.median(days))
-    return ColumnCoding(name, "date", offset=offset, parts=("elapsed", *varying))
+    varying = [part for part in names if len(np.unique(date_part(present, part))) > 1]
+    return ColumnCoding(
+        name,
+        "date",
+        offset=float(np.median(days)),
+        parts=("elapsed", *varying),
+        low=float(days.min()),
+        high=float(days.max()),
+    )
 
 
 def check_finite(column: Column) -> None:
-    """Refuse infinite values and values that float32 cannot hold.
+    """Refuse infinite values and values that float32 cannot hold, or not their differences.
 
     Args:
-        column: A column of numbers.
+        column: A column of any kind; only numbers are looked at.
 
     Raises:
         DataError: Naming the column and the first such row.
     """
-    with np.errstate(invalid="ignore"):
-        bad = np.abs(column.values) > np.finfo(np.float32).max
+    if column.kind != "number":
+        return
+    bad = np.abs(column.values) > np.finfo(np.float32).max / 2
     if bad.any():
         row = int(bad.argmax())
         value = column.values[row]
@@ -200,6 +222,36 @@ def check_finite(column: Column) -> None:
             f"column {column.name!r} must hold finite numbers: row {row} is {what} "
             "(infinity or a value too large); remove the row, or make the value missing (NaN)"
         )
+
+
+def first_misfit(column: Column, kind: Kind) -> int:
+    """Find the first value that cannot be read as a number, a truth value or a date.
+
+    Args:
+        column: A column that holds a value, usually text.
+        kind: What its values should be.
+
+    Returns:
+        The row; that of the first value if all can be read.
+
+    Example:
+        >>> from pointwise.data.table import as_table
+        >>> first_misfit(as_table(np.array([["1"], ["2e3"], ["many"]])).columns[0], "number")
+        2
+    """
+    rows = np.flatnonzero(~column.missing()).tolist()
+    return next((row for row in rows if not _reads_as(kind, column.values[row])), rows[0])
+
+
+def _reads_as(kind: Kind, value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    if kind == "boolean":
+        return value.lower() in ("true", "false")
+    try:
+        return not (np.isnat(np.datetime64(value)) if kind == "date" else np.isnan(float(value)))
+    except ValueError:
+        return False
 
 
 def _far_offset(values: Array) -> float:
@@ -214,21 +266,25 @@ def _channels(coding: ColumnCoding, column: Column) -> list[Array]:
         return [_codes(coding.levels, as_text(_objects(column)))]
     if coding.kind == "date":
         dates = _as_dates(column)
-        return [
-            _days(dates) - coding.offset if part == "elapsed" else _date_part(dates, part)
-            for part in coding.parts
-        ]
-    if column.kind in ("category", "date"):
-        present = column.values[~column.missing()]
-        if len(present) == 0:
-            return [np.full(len(column.values), np.nan)]
-        row = int((~column.missing()).argmax())
-        raise DataError(
-            f"column {coding.name!r} held numbers in training: got {str(present[0])!r} in row {row}"
-            "; correct the value, or leave it empty if it is missing"
-        )
-    check_finite(column)
-    return [column.values - coding.offset]
+        parts = [(date_part(dates, part), part) for part in coding.parts]
+        return [v - coding.offset if part == "elapsed" else v for v, part in parts]
+    return [_numbers(coding, column) - coding.offset]
+
+
+def _numbers(coding: ColumnCoding, column: Column) -> Array:
+    """The values of a column that held numbers or truth values in training."""
+    if column.kind not in ("category", "date"):
+        check_finite(column)
+        return column.values
+    gaps = column.missing()
+    if gaps.all():
+        return np.full(len(gaps), np.nan)
+    what = "truth values" if coding.kind == "boolean" else "numbers"
+    row = first_misfit(column, coding.kind)
+    raise DataError(
+        f"column {coding.name!r} held {what} in training: got {str(column.values[row])!r} in row "
+        f"{row}; correct the value, or leave it empty if it is missing"
+    )
 
 
 def _codes(levels: Sequence[str], texts: Array) -> NDArray[np.float64]:
@@ -253,26 +309,8 @@ def _as_dates(column: Column) -> Array:
             return np.array(column.values, dtype="datetime64[us]")
     except ValueError:
         pass
-    row = int((~column.missing()).argmax())
+    row = first_misfit(column, "date")
     raise DataError(
-        f"column {column.name!r} held dates in training: got {column.values[row]!r} in row {row}; "
-        "write dates as 2026-11-21 or 2026-11-21T08:30"
+        f"column {column.name!r} held dates in training: got {str(column.values[row])!r} in row "
+        f"{row}; write dates as 2026-11-21 or 2026-11-21T08:30"
     )
-
-
-def _days(dates: Array) -> NDArray[np.float64]:
-    """Days since 1970, with fractions; NaN for NaT."""
-    days = dates.astype("datetime64[us]").astype(np.int64) / 86_400e6
-    return np.where(np.isnat(dates), np.nan, days)
-
-
-def _date_part(dates: Array, part: DatePart) -> NDArray[np.float64]:
-    day = dates.astype("datetime64[D]")
-    month = dates.astype("datetime64[M]")
-    parts: dict[str, Array] = {
-        "month": month.astype(np.int64) % 12 + 1,
-        "day": (day - month.astype("datetime64[D]")).astype(np.int64) + 1,
-        "weekday": (day.astype(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
-        "hour": (dates.astype("datetime64[us]") - day).astype(np.int64) / 3600e6,
-    }
-    return np.where(np.isnat(dates), np.nan, parts[part])

@@ -99,7 +99,7 @@ def _is_row_number(column: Column) -> bool:
 
 
 def _copies(column: Column, target: Column) -> bool:
-    """Whether one tells the other: by rank for numbers, level by level for categories."""
+    """Whether one tells the other: by value or rank for numbers, level by level for categories."""
     both = ~column.missing() & ~target.missing()
     if both.sum() < 20:
         return False
@@ -107,11 +107,19 @@ def _copies(column: Column, target: Column) -> bool:
     if column.kind == "number" and target.kind == "number":
         if len(np.unique(a)) < 3 or len(np.unique(b)) < 3:
             return bool(len(np.unique(a)) == len(np.unique(b)) > 1 and _one_to_one(a, b))
-        return bool(abs(np.corrcoef(a, b)[0, 1]) > 0.99999)
+        return max(_correlation(a, b), _correlation(_ranks(a), _ranks(b))) > 0.99999
     if "date" in (column.kind, target.kind) or len(np.unique(b.astype(str))) < 2:
         return False
     few = len(np.unique(a.astype(str))) <= max(20, len(a) // 20)
     return few and _one_to_one(a.astype(str), b.astype(str))
+
+
+def _correlation(a: Any, b: Any) -> float:
+    return float(abs(np.corrcoef(a, b)[0, 1]))
+
+
+def _ranks(values: Any) -> Any:
+    return np.unique(values, return_inverse=True)[1]
 
 
 def _one_to_one(a: Any, b: Any) -> bool:

@@ -1,8 +1,11 @@
 """Tables of any make (arrays, pandas, polars and others) as one list of typed columns."""
 
+import datetime
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import narwhals as nw
@@ -32,12 +35,7 @@ class Column:
 
     def missing(self) -> NDArray[np.bool_]:
         """Which values are missing, ``(N,)``."""
-        if self.kind == "category":
-            return np.array([v is None for v in self.values], dtype=bool)
-        gaps: NDArray[np.bool_] = (
-            np.isnat(self.values) if self.kind == "date" else np.isnan(self.values)
-        )
-        return gaps
+        return missing_in(self.values)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,9 @@ def is_frame(x: object) -> bool:
 def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
     """Read a data frame or a two-dimensional array as columns.
 
+    Columns of a categorical type are categories, whatever their levels are. Durations and times of
+    the day become seconds.
+
     Args:
         x: A pandas, polars, pyarrow or other data frame, or an array ``(N, columns)``.
         names: Names of an array's columns. Default: ``x0``, ``x1``, ...
@@ -74,7 +75,8 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
         The table; missing values of every make become NaN, ``None`` or NaT.
 
     Raises:
-        DataError: If a column holds something that is no number, text, truth value or date.
+        DataError: If a column holds something that is no number, text, truth value or date, or two
+            columns have one name.
 
     Example:
         >>> import pandas as pd
@@ -83,7 +85,7 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
         [('age', 'number'), ('job', 'category')]
     """
     if is_frame(x):
-        frame = nw.from_native(x, eager_only=True)
+        frame = _named_once(x)
         columns = tuple(_from_series(str(s.name), s) for s in frame.iter_columns())
         return Table(columns, len(frame))
     array = np.asarray(x)
@@ -92,8 +94,22 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
     return Table(columns, len(array))
 
 
+def _named_once(x: Any) -> nw.DataFrame[Any]:
+    """A frame whose columns have names of their own, as text too."""
+    try:
+        frame: nw.DataFrame[Any] = nw.from_native(x, eager_only=True)
+        twice = [name for name, n in Counter(map(str, frame.columns)).items() if n > 1]
+    except nw.exceptions.DuplicateError as error:
+        raise DataError(f"every column needs a name of its own: {error}; rename them") from error
+    if twice:
+        raise DataError(f"every column needs a name of its own, {twice[0]!r} is there twice")
+    return frame
+
+
 def _from_series(name: str, series: nw.Series[Any]) -> Column:
     dtype = series.dtype
+    if isinstance(dtype, nw.Categorical | nw.Enum):
+        return Column(name, "category", as_text(series.to_list()))
     if dtype.is_numeric() or dtype == nw.Boolean:
         values = series.cast(nw.Float64()).to_numpy().astype(np.float64)
         return Column(name, "boolean" if dtype == nw.Boolean else "number", values)
@@ -116,6 +132,8 @@ def _from_array(name: str, values: Array) -> Column:
         return Column(name, "number", values.astype(np.float64))
     if values.dtype.kind == "M":
         return Column(name, "date", values.astype("datetime64[us]"))
+    if values.dtype.kind == "m":
+        return Column(name, "number", values / np.timedelta64(1, "s"))
     return _from_objects(name, values.tolist())
 
 
@@ -125,10 +143,12 @@ def _from_objects(name: str, values: Iterable[Any]) -> Column:
     present = [v for v in known if v is not None]
     if present and all(isinstance(v, (bool, np.bool_)) for v in present):
         return Column(name, "boolean", _floats(known))
-    if all(isinstance(v, numbers.Real) for v in present):
+    if all(isinstance(v, numbers.Real | Decimal) for v in present):
         return Column(name, "number", _floats(known))
+    if all(isinstance(v, datetime.time) for v in present):
+        return Column(name, "number", _floats([None if v is None else _seconds(v) for v in known]))
     if all(hasattr(v, "isoformat") or isinstance(v, np.datetime64) for v in present):
-        return Column(name, "date", np.array(known, dtype="datetime64[us]"))
+        return Column(name, "date", np.array([_utc(v) for v in known], dtype="datetime64[us]"))
     for value in present:
         if not isinstance(value, str | numbers.Real):
             raise DataError(
@@ -157,8 +177,39 @@ def _floats(values: Sequence[Any]) -> Array:
     return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
 
 
+def _utc(date: Any) -> Any:
+    """A date without a time zone; NumPy has none."""
+    if getattr(date, "tzinfo", None) is None:
+        return date
+    return date.astimezone(datetime.UTC).replace(tzinfo=None)
+
+
+def _seconds(time: datetime.time) -> float:
+    """Seconds since midnight."""
+    return time.hour * 3600 + time.minute * 60 + time.second + time.microsecond / 1e6
+
+
+def missing_in(values: Array) -> NDArray[np.bool_]:
+    """Tell which values stand for none.
+
+    Args:
+        values: Values ``(N,)`` of any type.
+
+    Returns:
+        Which are ``None``, NaN, NaT or pandas' NA, ``(N,)``.
+
+    Example:
+        >>> missing_in(np.array(["", None, float("nan")], dtype=object))
+        array([False,  True,  True])
+    """
+    if values.dtype.kind == "O":
+        return np.array([_is_missing(value) for value in values], dtype=bool)
+    gaps: NDArray[np.bool_] = values != values
+    return gaps
+
+
 def _is_missing(value: Any) -> bool:
-    """None, NaN, NaT and pandas' NA: what is not equal to itself, or cannot say."""
+    """What is not equal to itself, or cannot say."""
     if value is None:
         return True
     if isinstance(value, str):

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from pointwise.data.coding import code_table
+from pointwise.data.coding import check_finite, code_table
 from pointwise.data.table import Table, as_table, is_frame
 from pointwise.errors import DataError, DataWarning
 from pointwise.estimators.building import build_network
@@ -104,10 +104,14 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Fit to rows; the public ``fit`` of each estimator says what the arguments are."""
         self._validate_params()
+        if not all(isinstance(c, int | np.integer) and c >= 1 for c in self.hidden):
+            raise ValueError(f"hidden must hold positive whole numbers, got {self.hidden!r}")
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
         warm = self.warm_start and hasattr(self, "network_")
         table = self._read(x, reset=not warm)
+        for column in table.columns:
+            check_finite(column)
         target = self._read_target(y, table.rows, reset=not warm)
         weight = self._row_weight(sample_weight, table, target)
         if validation_data is None:
@@ -205,8 +209,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     def _read(self, x: Any, *, reset: bool) -> Table:
         """Read ``x`` as a table by scikit-learn's rules for names and numbers of columns."""
         if is_frame(x):
-            validate_data(self, x, reset=reset, skip_check_array=True)
             table = as_table(x)
+            validate_data(self, x, reset=reset, skip_check_array=True)
             if table.rows == 0 or not table.columns:
                 kind = "sample(s)" if table.rows == 0 else "feature(s)"
                 raise DataError(
@@ -233,7 +237,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         )
         weight = weight * self._class_weight(target)
         if not weight.sum() > 0:
-            raise DataError("sample_weight must have at least one positive entry, all are zero")
+            raise DataError("sample_weight and class_weight must leave a row of positive weight")
         return weight
 
     def _read_validation(self, data: tuple[Any, ...]) -> tuple[Table, NDArray[Any], Floats]:
@@ -270,10 +274,9 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         )
 
     def _outputs(self, x: Any) -> Tensor:
-        """The members' outputs for new rows, ``(N, M, C_out)``, on the CPU."""
+        """The members' outputs for new rows, ``(N, M, C_out)`` in float64, on the CPU."""
         check_is_fitted(self, "network_")
         table = self._read(x, reset=False)
-        self._warn_of_far_rows(table)
         network: TableNetwork = self.network_
         exact = table.rows <= EXACT_ROWS and network.weight.device.type != "mps"
         if exact:
@@ -282,12 +285,15 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         coded = self.coding_.encode(
             table, np.float64 if like.dtype == torch.float64 else np.float32
         )
+        self._warn_of_far_rows(table)
         with torch.no_grad():
             chunks = [
-                network(chunk.to(like.device)).cpu()
+                network.scaled(chunk.to(like.device)).cpu()
                 for chunk in torch.from_numpy(coded).split(CHUNK_ROWS)
             ]
-        members: Tensor = torch.cat(chunks).unflatten(1, (network.mlp.members, -1))
+        scaled = torch.cat(chunks).double().unflatten(1, (network.mlp.members, -1))
+        scale = network.scale  # applied in float64: float32 has no target like 1e9 + 1
+        members: Tensor = scaled * scale.scale.double().cpu() + scale.shift.double().cpu()
         return members
 
     def _warn_of_far_rows(self, table: Table) -> None:
@@ -295,7 +301,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             column = next(c for c in self.coding_.columns if c.name == name)
             warnings.warn(
                 f"{count} of {table.rows} rows lie far outside the training range of column "
-                f"{name!r} ({column.low:g} to {column.high:g}): their predictions are guesses",
+                f"{name!r} ({column.span}): their predictions are guesses",
                 DataWarning,
                 4,
             )
@@ -361,8 +367,9 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
-    except RuntimeError as error:
+        torch.zeros(1, device=name).cpu()  # one that is not here fails only when it is used
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device must be 'auto' or a name like 'cpu' or 'cuda:0', got {name!r}"
+            f"device must be 'auto' or one that is here, like 'cpu' or 'cuda:0', got {name!r}"
         ) from error
+    return torch.device(name)

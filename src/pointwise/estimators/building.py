@@ -13,7 +13,7 @@ from pointwise.nn.encoding import CategoryEncoder, NumberEncoder
 Floats = NDArray[np.float64]
 
 ROWS_PER_PIECE = 20
-"""A column of numbers is cut into pieces of at least this many rows on average."""
+"""A column of numbers is cut into pieces of at least this many different rows on average."""
 
 MOST_PIECES = 64
 
@@ -44,12 +44,18 @@ def build_network(
     """
     levels = [len(c.levels) for c in coding.categories]
     split = x.shape[1] - len(levels)
-    pieces = int(np.clip(len(x) // ROWS_PER_PIECE, 1, MOST_PIECES))
+    pieces = int(np.clip(_distinct(x[weight > 0]) // ROWS_PER_PIECE, 1, MOST_PIECES))
     numbers = NumberEncoder.fit(x[:, :split], weight, pieces=pieces)
     categories = CategoryEncoder.fit(x[:, split:], weight, levels)
     channels = (numbers.c_out + categories.c_out, *hidden, len(scale.scale))
     mlp = MLP(channels, members=members, dropout=dropout)
     return TableNetwork(numbers, categories, mlp, scale)
+
+
+def _distinct(x: Floats) -> int:
+    """Number of different rows: a row that is there twice is like one of twice the weight."""
+    rows = np.ascontiguousarray(x).view(np.dtype((np.void, x.itemsize * x.shape[1])))
+    return len(np.unique(rows))
 
 
 def network_config(network: TableNetwork) -> dict[str, Any]:

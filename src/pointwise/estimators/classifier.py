@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import narwhals as nw
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
+from pointwise.data.table import missing_in
 from pointwise.errors import DataError
 from pointwise.estimators.base import Floats, Precision, TableEstimator
 from pointwise.nn import ChannelScale
@@ -140,7 +142,7 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
         Raises:
             ValueError: If the columns are not those of the training table.
         """
-        proba: Floats = self._outputs(X).double().softmax(2).mean(1).numpy()
+        proba: Floats = self._outputs(X).softmax(2).mean(1).numpy()
         return proba
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -162,22 +164,20 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
     def _read_target(self, y: Any, rows: int, *, reset: bool) -> NDArray[Any]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        labels = column_or_1d(y, warn=True)
-        _check_labels(labels)
+        labels = _read_labels(y)
         check_classification_targets(labels)
         if len(labels) != rows:
             raise DataError(f"y must have one entry per row: got {len(labels)} for {rows} rows")
         if reset:
             self.classes_ = np.unique(labels)
             if len(self.classes_) < 2:
-                raise DataError(
-                    f"y must have at least 2 classes, got 1 class: all are {self.classes_[0]!r}"
-                )
+                only = self.classes_.tolist()[0]
+                raise DataError(f"y must have at least 2 classes, got 1 class: all are {only!r}")
         index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
         strange = labels != self.classes_[index]
         if strange.any():
             raise DataError(
-                f"y holds a class that training did not have: {labels[strange.argmax()]!r}; "
+                f"y holds a class that training did not have: {labels[strange].tolist()[0]!r}; "
                 f"known are {', '.join(map(repr, self.classes_[:10].tolist()))}"
             )
         found: NDArray[Any] = index
@@ -186,9 +186,11 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
     def _class_weight(self, target: NDArray[Any]) -> Floats:
         given = self.class_weight
         if isinstance(given, Mapping):
-            unknown = set(given) - set(self.classes_.tolist())
+            unknown = [label for label in given if label not in self.classes_.tolist()]
             if unknown:
-                raise DataError(f"class_weight names classes that y does not have: {unknown}")
+                raise DataError(f"class_weight names a class that y does not have: {unknown[0]!r}")
+            if any(not 0 <= factor < np.inf for factor in given.values()):
+                raise ValueError(f"class_weight must hold finite weights from 0 on, got {given!r}")
             per_class = np.array([given.get(c, 1.0) for c in self.classes_.tolist()], dtype=float)
         elif given is None:
             per_class = np.ones(len(self.classes_))
@@ -211,16 +213,20 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
         return CrossEntropy(self.network_.mlp.members)
 
 
-def _check_labels(labels: NDArray[Any]) -> None:
-    """Refuse missing labels."""
-    if labels.dtype.kind == "f":
-        missing = ~np.isfinite(labels)
-    elif labels.dtype.kind == "O":
-        missing = np.array([v is None or v != v for v in labels], dtype=bool)
-    else:
-        return
+def _read_labels(y: Any) -> NDArray[Any]:
+    """Labels ``(N,)`` of one kind, in the type that NumPy has for it."""
+    y = nw.from_native(y, series_only=True, pass_through=True)
+    labels: NDArray[Any] = column_or_1d(y.to_numpy() if isinstance(y, nw.Series) else y, warn=True)
+    missing = ~np.isfinite(labels) if labels.dtype.kind == "f" else missing_in(labels)
     if missing.any():
         raise DataError(
             f"y must have a class in every row: {int(missing.sum())} rows hold NaN, infinity or "
             f"nothing, the first is row {int(missing.argmax())}; remove those rows"
         )
+    if labels.dtype.kind != "O" or all(isinstance(label, str) for label in labels):
+        return labels
+    kinds = {type(label).__name__: label for label in labels}
+    if len(kinds) > 1:
+        shown = " and ".join(f"{label!r} ({kind})" for kind, label in kinds.items())
+        raise DataError(f"y must hold labels of one kind, got {shown}: write all of them as text")
+    return np.array(labels.tolist())

@@ -104,7 +104,7 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If the columns are not those of the training table.
         """
-        mean: Floats = self._outputs(X).mean(1).double().numpy()
+        mean: Floats = self._outputs(X).mean(1).numpy()
         return mean[:, 0] if self.single_target_ else mean
 
     def _read_target(self, y: Any, rows: int, *, reset: bool) -> NDArray[Any]:
@@ -143,21 +143,24 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
 
 
 def _as_floats(y: Any) -> Floats:
-    """Targets as finite float64."""
+    """Targets as finite float64, within what float32 holds."""
+    if hasattr(y, "dtype") and np.asarray(y).dtype.kind in "mM":
+        raise DataError("y must hold numbers for regression, got dates: give days since some date")
     try:
         checked: Floats = check_array(
             y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y"
         )
-    except ValueError as error:
-        if "could not convert" in str(error):
+    except (TypeError, ValueError) as error:
+        if "could not convert" in str(error) or "argument must be" in str(error):
             raise DataError(
                 f"y must hold numbers for regression ({error}): for classes use PointwiseClassifier"
             ) from error
         raise
-    bad = ~np.isfinite(checked.reshape(len(checked), -1)).all(1)
+    most = np.finfo(np.float32).max / 2
+    bad = ~(np.abs(checked.reshape(len(checked), -1)) <= most).all(1)
     if bad.any():
         raise DataError(
-            f"y must hold finite numbers: {int(bad.sum())} rows hold NaN or infinity, the first is "
-            f"row {int(bad.argmax())}; remove those rows"
+            f"y must hold finite numbers: {int(bad.sum())} rows hold NaN, infinity or a number "
+            f"beyond {most:.2g}, the first is row {int(bad.argmax())}; remove those rows"
         )
     return checked

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointwise.data.table import as_text, missing_in
 from pointwise.errors import DataError
 
 Index = NDArray[np.intp]
@@ -35,7 +36,8 @@ def split_rows(
         any out both parts are all rows.
 
     Raises:
-        DataError: If both groups and times are given, have the wrong length, or groups are too few.
+        DataError: If both groups and times are given, have the wrong length or gaps, or groups are
+            too few.
 
     Example:
         >>> train, valid = split_rows(10, 0.2, np.random.RandomState(0), times=np.arange(10))
@@ -47,8 +49,13 @@ def split_rows(
     for name, values in (("groups", groups), ("times", times)):
         if values is not None and len(values) != rows:
             raise DataError(f"{name} must have one entry per row: got {len(values)} for {rows}")
+        if values is not None and (gaps := missing_in(values)).any():
+            raise DataError(
+                f"{name} must be known for every row: {int(gaps.sum())} rows have none, the first "
+                f"is row {int(gaps.argmax())}"
+            )
     if times is not None:
-        held = np.argsort(times, kind="stable")[rows - round(rows * fraction) :]
+        held = _order(times)[rows - round(rows * fraction) :]
     elif groups is not None:
         held = _whole_groups(groups, fraction, rng)
     elif classes is not None:
@@ -62,7 +69,16 @@ def split_rows(
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
+def _order(times: NDArray[Any]) -> Index:
+    try:
+        return np.argsort(times, kind="stable")
+    except TypeError as error:
+        raise DataError(f"times must all be numbers, dates or text ({error})") from error
+
+
 def _whole_groups(groups: NDArray[Any], fraction: float, rng: np.random.RandomState) -> Index:
+    if groups.dtype == object:
+        groups = as_text(groups)
     names, number = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise DataError(f"groups must name at least 2 groups, got {len(names)}")

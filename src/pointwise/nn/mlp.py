@@ -96,7 +96,10 @@ class MLP(nn.Module):
             return self._stack(x)
         # All positions become those of one planar sample (1, C, P). There the layers are batched
         # products on memory as it lies: no copy between them, nor of the weights' gradients.
-        return from_columns(self._stack(to_columns(x).unsqueeze(0)).squeeze(0), x)
+        y = self._stack(to_columns(x).unsqueeze(0))
+        if y.requires_grad and not torch.compiler.is_compiling():
+            y.register_hook(Tensor.contiguous)  # its transpose would be copied member by member
+        return from_columns(y.squeeze(0), x)
 
     def _stack(self, x: Tensor) -> Tensor:
         first, *rest = self.layers

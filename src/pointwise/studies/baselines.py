@@ -51,7 +51,7 @@ def fit_baselines(
         Per model its ``key``, ``name``, ``metrics`` and ``seconds``.
     """
     x, x_test = (coding.encode(as_table(frame), np.float64) for frame, _ in (learn, test))
-    for key, model in _models(coding, x.shape[1], classify, np.ndim(learn[1]) > 1, seed).items():
+    for key, model in _models(coding, x.shape[1], learn[1], classify, seed).items():
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a default did not converge is the baseline's own
@@ -62,7 +62,7 @@ def fit_baselines(
 
 
 def _models(
-    coding: TableCoding, channels: int, classify: bool, several: bool, seed: int
+    coding: TableCoding, channels: int, y: NDArray[Any], classify: bool, seed: int
 ) -> dict[str, "Pipeline | Any"]:
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -73,8 +73,11 @@ def _models(
 
     first = channels - len(coding.categories)
     if classify:
+        lone = np.unique(y, return_counts=True)[1].min() == 1  # cannot be split to stop early
         boosting: Any = HistGradientBoostingClassifier(
-            categorical_features=_few(coding, first), random_state=seed
+            categorical_features=_few(coding, first),
+            early_stopping=False if lone else "auto",
+            random_state=seed,
         )
         return {
             "majority": DummyClassifier(),
@@ -85,7 +88,7 @@ def _models(
     boosting = HistGradientBoostingRegressor(
         categorical_features=_few(coding, first), random_state=seed
     )
-    if several:
+    if y.ndim > 1:
         boosting = MultiOutputRegressor(boosting)
     return {
         "mean": DummyRegressor(),

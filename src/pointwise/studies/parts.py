@@ -1,4 +1,4 @@
-"""A table taken apart: columns to predict from and to predict, rows to learn from and to score."""
+"""A table taken apart: the columns to predict from and those to predict."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.table import as_table
+from pointwise.data.coding import check_finite, first_misfit
+from pointwise.data.names import shorten
+from pointwise.data.table import Column, as_table
 from pointwise.errors import DataError
-from pointwise.estimators.splitting import split_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,21 +46,6 @@ class Part:
         """The rows of these numbers."""
         groups, times = (None if v is None else v[index] for v in (self.groups, self.times))
         return Part(self.x.iloc[index], self.y[index], groups, times)
-
-
-@dataclass(frozen=True)
-class Split:
-    """The rows of a study; ``test`` is ``valid`` where none were held out for it.
-
-    Attributes:
-        learn: Rows that train.
-        valid: Rows that choose the epoch.
-        test: Rows to score on.
-    """
-
-    learn: Part
-    valid: Part
-    test: Part
 
 
 def choose_task(y: "pd.Series[Any]") -> Task:
@@ -99,10 +85,11 @@ def check_columns(frame: "pd.DataFrame", names: Sequence[str], what: str) -> Non
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "its columns are "
-            if not near:
-                hint += ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-            raise DataError(f"the table has no {what} column {name!r}: {hint}")
+            hint = f"did you mean {' or '.join(map(repr, near))}?"
+            raise DataError(
+                f"the table has no {what} column {name!r}: "
+                + (hint if near else f"its columns are {shorten(known, 20)}")
+            )
 
 
 def take_apart(
@@ -112,6 +99,7 @@ def take_apart(
     *,
     groups: str | None = None,
     times: str | None = None,
+    learn: bool = True,
     known: NDArray[Any] | None = None,
     say: Say = lambda _: None,
 ) -> Part:
@@ -126,6 +114,8 @@ def take_apart(
         task: What the targets are.
         groups: Name of the column with groups.
         times: Name of the column with times.
+        learn: Whether the rows are to be learnt from: then they must be several, columns finite,
+            and targets vary.
         known: Class labels of a model that is to be scored: labels that are the same but for their
             type, or a dot at the end (as in the census data's test file), are taken for those.
         say: Told what was left out.
@@ -137,23 +127,48 @@ def take_apart(
         DataError: If a column is missing, or a target is not what the task needs.
     """
     check_columns(frame, targets, "target")
-    check_columns(frame, [name for name in (groups, times) if name], "--groups or --time")
+    helpers = [name for name in (groups, times) if name]
+    check_columns(frame, helpers, "--groups or --time")
+    for name in (*targets, *helpers):
+        if (*targets, *helpers).count(name) > 1:
+            raise DataError(f"name column {name!r} once among targets, --groups and --time")
     if task == "classification" and len(targets) > 1:
-        raise DataError(f"classification takes one target column, got {len(targets)}")
+        raise DataError(
+            f"classification takes one target column, got {len(targets)}: fit one model for each"
+        )
+    for column in as_table(frame.drop(columns=list(targets))).columns if learn else ():
+        check_finite(column)
     given = frame[list(targets)].notna().all(axis=1).to_numpy(dtype=bool)
     if not given.any():
         raise DataError(f"target {targets[0]!r} has no values: name another column")
     if not given.all():
         say(f"{int((~given).sum()):,} rows have no value of the target and are left out")
     frame = frame[given]
+    if learn and len(frame) < LEAST_ROWS:
+        raise DataError(
+            f"the table has {len(frame)} rows with a target: at least {LEAST_ROWS} are needed"
+        )
     x = frame.drop(columns=[*targets, *([groups] if groups else [])])
     if x.shape[1] == 0:
         raise DataError("the table has no column but the target: nothing to predict from")
-    of = {name: frame[name].to_numpy() for name in (groups, times) if name}
-    y = _read_targets(frame, targets, task)
+    of = {name: _known(frame[name]) for name in helpers}
+    columns = as_table(frame[list(targets)]).columns
+    y = _labels(columns[0]) if task == "classification" else _numbers(columns)
+    if learn:
+        _check_varied(columns, task)
     if known is not None:
         y = _as_known(y, known, say)
     return Part(x, y, of.get(groups or ""), of.get(times or ""))
+
+
+def _known(column: "pd.Series[Any]") -> NDArray[Any]:
+    """The values of a column of groups or times, which must have no gaps."""
+    if column.isna().any():
+        raise DataError(
+            f"column {column.name!r} of groups or times must be known for every row: "
+            f"{int(column.isna().sum()):,} rows have none; fill them in or remove those rows"
+        )
+    return column.to_numpy()
 
 
 def _as_known(labels: NDArray[Any], known: NDArray[Any], say: Say) -> NDArray[Any]:
@@ -171,70 +186,45 @@ def _as_known(labels: NDArray[Any], known: NDArray[Any], say: Say) -> NDArray[An
     return np.array([by_text[text] for text in texts], dtype=known.dtype)
 
 
-def _read_targets(frame: "pd.DataFrame", targets: Sequence[str], task: Task) -> NDArray[Any]:
-    if task == "classification":
-        labels = frame[targets[0]]
-        kind = as_table(labels.to_frame()).columns[0].kind
-        values = labels.astype(str) if kind in ("category", "date") else labels
-        return values.to_numpy(dtype=object if kind in ("category", "date") else None)
-    columns = as_table(frame[list(targets)]).columns
+def _labels(column: Column) -> NDArray[Any]:
+    """Class labels: text, truth values, or numbers, whole ones as such."""
+    check_finite(column)
+    if column.kind == "date":
+        raise DataError(
+            f"target {column.name!r} must hold classes or numbers, holds dates: "
+            "give the days since some date"
+        )
+    if column.kind == "boolean":
+        return column.values.astype(bool)
+    whole = column.kind == "number" and np.all(column.values == np.round(column.values))
+    return column.values.astype(np.int64) if whole else column.values
+
+
+def _numbers(columns: Sequence[Column]) -> NDArray[np.float64]:
+    """Numbers to predict, ``(N,)`` or ``(N, targets)``."""
     for column in columns:
+        check_finite(column)
         if column.kind not in ("number", "boolean"):
+            strange = column.values[first_misfit(column, "number")]
             raise DataError(
-                f"target {column.name!r} must hold numbers for regression, holds "
-                f"{column.values[0]!r}: correct it, or ask for --task classification"
-            )
-        if column.values.min() == column.values.max():
-            raise DataError(
-                f"target {column.name!r} is constant ({column.values[0]:g}): there is nothing to "
-                "learn; name another column"
+                f"target {column.name!r} must hold numbers for regression, holds {str(strange)!r}: "
+                "correct it, or ask for --task classification"
             )
     y = np.stack([column.values for column in columns], 1)
-    return y[:, 0] if len(targets) == 1 else y
+    return y[:, 0] if len(columns) == 1 else y
 
 
-def hold_out(
-    whole: Part, given: Part | None, task: Task, *, valid: float, test: float, seed: int
-) -> Split:
-    """Hold rows out to score on and to choose the epoch with, by groups or times if there are any.
-
-    Args:
-        whole: All rows.
-        given: Validation rows of the user's own, if any.
-        task: Classes are split evenly.
-        valid: Share of rows to choose the epoch with.
-        test: Share of rows to score on; 0 scores on the validation rows.
-        seed: Seed of the split.
-
-    Returns:
-        The three parts.
-
-    Raises:
-        DataError: If there are too few rows.
-    """
-    if len(whole.y) < LEAST_ROWS:
-        raise DataError(
-            f"the table has {len(whole.y)} rows with a target: at least {LEAST_ROWS} are needed"
-        )
-    rng = np.random.RandomState(seed)
-    rest, held = _split(whole, test, task, rng) if test else (whole, None)
-    if given is not None:
-        return Split(rest, given, held or given)
-    learn, chosen = _split(rest, valid, task, rng)
-    return Split(learn, chosen, held or chosen)
-
-
-def _split(
-    part: Part, fraction: float, task: Task, rng: np.random.RandomState
-) -> tuple[Part, Part]:
-    classes = part.y if task == "classification" else None
-    grouped = part.groups is not None or part.times is not None
-    rest, held = split_rows(
-        len(part.y),
-        fraction,
-        rng,
-        classes=None if grouped else classes,
-        groups=part.groups,
-        times=part.times,
-    )
-    return part.take(rest), part.take(held)
+def _check_varied(columns: Sequence[Column], task: Task) -> None:
+    """Refuse targets that are all the same or, as classes, all different."""
+    for column in columns:
+        values, rows = np.unique(column.values), len(column.values)
+        if len(values) == 1:
+            raise DataError(
+                f"target {column.name!r} is constant ({values.tolist()[0]!r}): there is nothing to "
+                "learn; name another column"
+            )
+        if task == "classification" and 2 * len(values) > rows:
+            raise DataError(
+                f"target {column.name!r} has {len(values):,} classes in {rows:,} rows, which need "
+                "several rows each: name another column, or ask for --task regression of numbers"
+            )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.summary import summarize, suspicious_columns
 from pointwise.data.table import as_table
+from pointwise.errors import DataError
 from pointwise.estimators import PointwiseClassifier, PointwiseRegressor
 from pointwise.inspection import count_parameters, layers
 from pointwise.reports import (
@@ -22,8 +23,9 @@ from pointwise.reports import (
     regression_figures,
 )
 from pointwise.studies.baselines import fit_baselines
+from pointwise.studies.holdout import Split, hold_out
 from pointwise.studies.metrics import Score, score
-from pointwise.studies.parts import Part, Say, Split, Task, hold_out, take_apart
+from pointwise.studies.parts import Part, Say, Task, check_columns, take_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,13 +115,8 @@ def study_table(
     Raises:
         DataError: If a column is missing, the target is not what the task needs, or rows are few.
     """
-    whole, given = (
-        None
-        if table is None
-        else take_apart(table, targets, task, groups=options.groups, times=options.times, say=say)
-        for table in (frame, valid)
-    )
-    assert whole is not None
+    whole = take_apart(frame, targets, task, groups=options.groups, times=options.times, say=say)
+    given = None if valid is None else _take_valid(valid, whole, targets, task, say)
     split = hold_out(whole, given, task, valid=options.valid, test=options.test, seed=options.seed)
     flagged = _flag_columns(whole, frame[list(targets)], say)
     model, seconds, notes = _fit(split, task, options, say)
@@ -152,6 +149,19 @@ def study_table(
         parameters=count_parameters(model.network_),
     )
     return TableStudy(model, task, tuple(targets), mine.metrics, where, baselines, seconds, report)
+
+
+def _take_valid(
+    valid: "pd.DataFrame", whole: Part, targets: Sequence[str], task: Task, say: Say
+) -> Part:
+    """Validation rows of the user's own, with the columns of the others."""
+    known = np.unique(whole.y) if task == "classification" else None
+    try:
+        part = take_apart(valid, targets, task, learn=False, known=known, say=say)
+        check_columns(part.x, list(whole.x.columns), "such")
+    except DataError as error:
+        raise DataError(f"validation rows: {error}") from error
+    return Part(part.x[list(whole.x.columns)], part.y)
 
 
 def _flag_columns(whole: Part, targets: "pd.DataFrame", say: Say) -> list[str]:
@@ -204,9 +214,9 @@ def _importance(model: Model, test: Part, seed: int) -> list[dict[str, Any]]:
     part = test.take(few)
 
     def loss(name: str | None, order: NDArray[np.int64] | None) -> float:
-        x = part.x
+        x = part.x.copy()
         if name is not None and order is not None:
-            x = x.assign(**{name: x[name].to_numpy()[order]})
+            x[name] = x[name].to_numpy()[order]
         metrics = score(model, x, part.y).metrics
         return metrics["rmse" if "rmse" in metrics else "log_loss"]
 

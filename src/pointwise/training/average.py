@@ -26,17 +26,15 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self._pairs = [
-            (mean, new)
-            for mean, new in zip(self.network.parameters(), network.parameters(), strict=True)
-            if new.requires_grad
-        ]
+        pairs = zip(self.network.parameters(), network.parameters(), strict=True)
+        learnt = [(mean, new) for mean, new in pairs if new.requires_grad]
+        self._means: list[Tensor] = [mean for mean, _ in learnt]
+        self._news: list[Tensor] = [new for _, new in learnt]
         self._buffers = list(zip(self.network.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step ``step``, counted from 1."""
-        means: list[Tensor] = [mean for mean, _ in self._pairs]
-        torch._foreach_lerp_(means, [new for _, new in self._pairs], MEMORY / (step + MEMORY - 1))
+        torch._foreach_lerp_(self._means, self._news, MEMORY / (step + MEMORY - 1))
         for mean, new in self._buffers:
             mean.copy_(new)

@@ -51,11 +51,22 @@ class Checkpoint:
             run: Fingerprint of the run that the state belongs to.
             tensors: Weights and the optimiser's state.
             state: Everything else, as JSON holds it.
+
+        Raises:
+            CheckpointError: If the file cannot be written; the old one is then untouched.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        flat = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        header = {"run": run, "state": json.dumps(state)}
-        write_bytes(self.path, save(flat, header))
+        # Copies, since safetensors refuses tensors that share memory, as tied weights do.
+        copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+        text = json.dumps(state)
+        digest = fingerprint(copies, (run, text))
+        data = save(copies, {"run": run, "state": text, "digest": digest})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(self.path, data)
+        except OSError as error:
+            raise CheckpointError(
+                f"checkpoint {self.path} cannot be written ({error}): see to the disk, and resume"
+            ) from error
         self._written = time.monotonic()
 
     def read(self, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -68,24 +79,36 @@ class Checkpoint:
             Tensors and state, or ``None`` if there is no file.
 
         Raises:
-            CheckpointError: If the file cannot be read, or belongs to another run.
+            CheckpointError: If the file cannot be read, is none of ours, was changed, or belongs to
+                another run.
         """
-        if not self.path.exists():
-            return None
+        if self.path.is_dir():
+            raise CheckpointError(f"checkpoint {self.path} is a folder: name a file")
         try:
             with safe_open(self.path, framework="pt") as file:
                 header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            state: dict[str, Any] = json.loads(header["state"])
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+                # Copies, since the file is only mapped, and the next write replaces it.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"checkpoint {self.path} cannot be read ({error}): delete it to start afresh"
+                f"checkpoint {self.path} cannot be read ({error}): if it is one, delete it to "
+                "start afresh, else give another name"
             ) from error
-        if header.get("run") != run:
+        if not {"run", "state", "digest"} <= header.keys():
+            raise CheckpointError(f"{self.path} is no checkpoint of a training: give another name")
+        if header["digest"] != fingerprint(tensors, (header["run"], header["state"])):
+            raise CheckpointError(
+                f"checkpoint {self.path} was changed after it was written: delete it to start "
+                "afresh"
+            )
+        if header["run"] != run:
             raise CheckpointError(
                 f"checkpoint {self.path} belongs to another run (other data, parameters or seed): "
                 "resume with what it was started with, or delete it to start afresh"
             )
+        state: dict[str, Any] = json.loads(header["state"])
         return tensors, state
 
     def remove(self) -> None:

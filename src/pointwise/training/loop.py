@@ -61,8 +61,8 @@ def train(
     key = run.fingerprint() if checkpoint else ""
     if checkpoint and (found := checkpoint.read(key)):
         run.restore(*found)
-    yield from run.progress.history
     try:
+        yield from run.progress.history
         while not run.finished():
             record = run.epoch()
             if checkpoint and checkpoint.due:

@@ -4,9 +4,9 @@ Every member learns on its own: the loss is the mean of the members' losses, nev
 mean, which would let members cancel out each other's errors on the training rows alone.
 """
 
+import math
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,7 +29,11 @@ class SquaredError:
     Args:
         members: Number of members ``M`` side by side in the output.
 
+    Raises:
+        ValueError: If the targets do not have the shape of one member's output.
+
     Example:
+        >>> import torch
         >>> output, target = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0]])
         >>> SquaredError(2).loss(output, target), SquaredError(2).score(output, target)
         (tensor([1.]), tensor([0.]))
@@ -40,14 +44,21 @@ class SquaredError:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over members of each row's squared error, ``(N,)``."""
-        members = output.unflatten(1, (self.members, -1))  # (N, M, C_out)
-        errors: Tensor = (members - target[:, None]).square()
+        errors = (self._split(output, target) - target[:, None]).square()
         return errors.mean((1, 2))
 
     def score(self, output: Tensor, target: Tensor) -> Tensor:
         """Squared error of the members' mean on each row, ``(N,)``."""
-        mean: Tensor = output.unflatten(1, (self.members, -1)).mean(1)
+        mean = self._split(output, target).mean(1)
         return (mean - target).square().mean(1)
+
+    def _split(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs as ``(N, M, C_out)``; a target of another shape would broadcast unnoticed."""
+        n, c_out = len(output), output.shape[1] // self.members
+        if target.shape != (n, c_out):
+            raise ValueError(f"targets must have shape {(n, c_out)}, got {tuple(target.shape)}")
+        members: Tensor = output.unflatten(1, (self.members, -1))
+        return members
 
 
 class CrossEntropy:
@@ -57,6 +68,7 @@ class CrossEntropy:
         members: Number of members ``M`` side by side in the output.
 
     Example:
+        >>> import torch
         >>> output = torch.tensor([[0.0, 0.0, 0.0, 0.0]])
         >>> CrossEntropy(2).loss(output, torch.tensor([1]))
         tensor([0.6931])
@@ -74,5 +86,5 @@ class CrossEntropy:
     def score(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of the members' mean probability on each row, ``(N,)``."""
         log_proba = output.unflatten(1, (self.members, -1)).log_softmax(2)
-        mean = log_proba.logsumexp(1) - torch.tensor(float(self.members)).log()
+        mean = log_proba.logsumexp(1) - math.log(self.members)
         return F.nll_loss(mean, target, reduction="none")

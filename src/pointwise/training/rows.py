@@ -16,6 +16,9 @@ class Rows:
         y: Targets of shape ``(N, C_out)``, or class numbers ``(N,)``.
         weight: Weight of each row, of shape ``(N,)`` and mean 1, or ``None`` for equal weights.
 
+    Raises:
+        ValueError: If there is not one target and one weight per row.
+
     Example:
         >>> rows = Rows(torch.ones(5, 3), torch.ones(5, 1))
         >>> [len(batch.x) for batch in rows.batches(2, torch.Generator())]
@@ -25,6 +28,11 @@ class Rows:
     x: Tensor
     y: Tensor
     weight: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, values in (("y", self.y), ("weight", self.weight)):
+            if values is not None and len(values) != len(self.x):
+                raise ValueError(f"{name} must have {len(self.x)} rows, as x, got {len(values)}")
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -41,7 +49,12 @@ class Rows:
 
         Yields:
             One batch after another. A batch with all rows keeps their order and is no copy.
+
+        Raises:
+            ValueError: If ``size`` is not positive.
         """
+        if size < 1:
+            raise ValueError(f"size of a batch must be at least 1, got {size}")
         steps = -(-len(self) // size)
         if steps <= 1:
             yield self

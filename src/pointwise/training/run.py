@@ -1,7 +1,9 @@
 """One training: network, average, optimiser and progress, one epoch at a time."""
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -27,9 +29,11 @@ class Progress:
     history: list[Epoch] = field(default_factory=list)
 
     def next_epoch(self) -> int:
+        """Number of the epoch to come, from 1."""
         return len(self.history) + 1
 
     def best_loss(self) -> float:
+        """Lowest validation loss so far."""
         return self.history[self.best_epoch - 1].valid_loss if self.best_epoch else math.inf
 
 
@@ -54,9 +58,11 @@ class Run:
         self.before_s, self.began = 0.0, time.monotonic()
 
     def seconds(self) -> float:
+        """Seconds since training began, those before a resume included."""
         return self.before_s + time.monotonic() - self.began
 
     def finished(self) -> bool:
+        """Whether there is no epoch to come."""
         done, limit = len(self.progress.history), self.settings.time_limit_s
         return (
             done >= self.settings.max_epochs
@@ -68,25 +74,23 @@ class Run:
     def epoch(self) -> Epoch:
         """Take every training row once, validate, and keep the weights if they are the best."""
         number = self.progress.next_epoch()
-        generator = torch.Generator().manual_seed(self.settings.seed + 7919 * number)
-        devices = [self.rows.x.device] if self.rows.x.is_cuda else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.settings.seed + 7919 * number)  # dropout draws from here
-            train_loss = self._learn(generator)
+        seed = self.settings.seed + 7919 * number
+        with _own_randomness(seed, self.rows.x.device):
+            train_loss = self._learn(torch.Generator().manual_seed(seed))
         valid_loss = self._validate()
         best = valid_loss < self.progress.best_loss()
         rate = self.optimizer.param_groups[0]["lr"]
         record = Epoch(number, train_loss, valid_loss, rate, self.seconds(), best)
-        self.progress.history.append(record)
-        if best:
+        if best:  # one assignment, so that Ctrl-C leaves the old best or the new one
+            self.best = _snapshot(self.average.network)
             self.progress.best_epoch = number
-            _copy(self.average.network, self.best)
+        self.progress.history.append(record)
         return record
 
     def _learn(self, generator: torch.Generator) -> float:
         self.network.train()
         warm_up = -(-len(self.rows) // self.settings.batch_size)
-        total = torch.zeros((), device=self.rows.x.device)
+        total: Tensor | float = 0.0
         for batch in self.rows.batches(self.settings.batch_size, generator):
             self.progress.step += 1
             rate = self.settings.learning_rate * min(1.0, self.progress.step / warm_up)
@@ -97,7 +101,7 @@ class Run:
             loss.backward()
             self.optimizer.step()
             self.average.update(self.progress.step)
-            total += loss.detach() * (len(batch) / len(self.rows))
+            total = total + loss.detach() * (len(batch) / len(self.rows))
         return float(total)
 
     @torch.no_grad()
@@ -121,9 +125,9 @@ class Run:
         return output if autocast is None else output.float()
 
     def load_best(self) -> None:
-        """Put the best epoch's weights into the network."""
-        if self.progress.best_epoch:
-            self.network.load_state_dict(self.best)
+        """Put the best epoch's weights into the network, or the initial ones if none was good."""
+        self.network.load_state_dict(self.best)
+        self.optimizer.zero_grad()
         self.network.eval()
 
     def fingerprint(self) -> str:
@@ -132,7 +136,9 @@ class Run:
         for name, rows in (("rows", self.rows), ("valid", self.valid)):
             parts = {"x": rows.x, "y": rows.y, "weight": rows.weight}
             tensors |= {f"{name}.{k}": v for k, v in parts.items() if v is not None}
-        return fingerprint(tensors, replace(self.settings, time_limit_s=None))
+        settings = replace(self.settings, time_limit_s=None)
+        structure = (repr(self.network), self.forward, type(self.objective).__qualname__)
+        return fingerprint(tensors, (settings, structure))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that ``restore`` needs, as tensors and as JSON."""
@@ -175,9 +181,17 @@ def _snapshot(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def _copy(network: nn.Module, into: dict[str, Tensor]) -> None:
-    for name, value in network.state_dict().items():
-        into[name].copy_(value)
+@contextlib.contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what dropout draws from, for a while; ``torch.manual_seed`` would seed every device."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        elif device.type != "cpu":
+            getattr(torch, device.type).manual_seed(seed)
+        yield
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
