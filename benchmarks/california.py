@@ -36,7 +36,9 @@ def main() -> None:
         errors.append(rmse(y[test], model.predict(X.iloc[test])))
         scores = f"{errors[-1]:.4f} | {rmse(y[valid], model.predict(X.iloc[valid])):.4f}"
         epochs = f"{model.best_epoch_} | {len(model.history_)}"
-        print(f"| PointwiseRegressor() | {seed} | {scores} | {epochs} | {seconds:.0f} |", flush=True)
+        print(
+            f"| PointwiseRegressor() | {seed} | {scores} | {epochs} | {seconds:.0f} |", flush=True
+        )
     print(f"| **median** | | **{np.median(errors):.4f}** | | | | |")
     boosting = HistGradientBoostingRegressor(random_state=0).fit(X.iloc[learn], y[learn])
     scores = f"{rmse(y[test], boosting.predict(X.iloc[test])):.4f}"
