@@ -185,6 +185,7 @@ def _keep(study: "TableStudy", out: Path) -> None:
         metrics=study.metrics,
         baselines=study.baselines,
         report=json.loads(study.report.to_json()),
+        rows={part: count for part, count in study.report.rows.items() if count},
     )
 
 

@@ -33,6 +33,7 @@ def save(
     metrics: Mapping[str, float] | None = None,
     baselines: Sequence[Mapping[str, Any]] = (),
     report: Mapping[str, Any] | None = None,
+    rows: Mapping[str, int] | None = None,
 ) -> None:
     """Write a fitted estimator as a model folder, as one step.
 
@@ -45,6 +46,8 @@ def save(
         metrics: Scores to keep with the model.
         baselines: Scores of other models on the same rows, for the model card.
         report: Figures that ``pointwise report`` draws.
+        rows: Rows of each part of the data; the scores are those on the last part. Default: the
+            training and validation rows.
 
     Raises:
         ModelFileError: If the folder cannot be written, or the names are not one per target.
@@ -89,7 +92,7 @@ def save(
         },
         "metrics": {k: v if math.isfinite(v) else None for k, v in (metrics or {}).items()},
     }
-    card = model_card(config, rows=model.rows_, baselines=baselines)
+    card = model_card(config, rows=rows or model.rows_, baselines=baselines)
     write_model(path, model.network_.state_dict(), config, card=card, report=report)
 
 

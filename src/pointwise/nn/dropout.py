@@ -45,7 +45,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.p)
-        keep = min(STEPS - round(self.p * STEPS), STEPS - 1)
+        keep = min(max(STEPS - round(self.p * STEPS), 1), STEPS - 1)
         size = x.numel()
         words = torch.empty(-(-size // 8), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.uint8)[:size]
