@@ -20,7 +20,7 @@ pytestmark = [
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = tmp_path_factory.mktemp("killed")
     command = [sys.executable, str(Path(__file__).with_name("killed_fit.py")), str(home)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 

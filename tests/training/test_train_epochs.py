@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from training_cases import (
     NETWORKS,
@@ -22,7 +24,7 @@ from training_cases import (
     weights,
 )
 
-from pointwise.training import CrossEntropy, Rows, Settings, SquaredError, train
+from pointwise.training import Checkpoint, CrossEntropy, Rows, Settings, SquaredError, train
 from pointwise.training import run as run_module
 from pointwise.training.average import MEMORY
 
@@ -129,6 +131,26 @@ def test_classes_are_learned():
     with torch.no_grad():
         proba = network(x).unflatten(1, (2, 3)).softmax(2).mean(1)
     assert (proba.argmax(1) == rows.y).double().mean() > 0.95
+
+
+def test_moments_do_not_become_denormal(tmp_path):
+    """Gradients of the first epoch alone: the moments then shrink with every step."""
+    steps = count(1)
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return SquaredError(1).loss(output, target) * float(next(steps) <= 4)
+
+    path = tmp_path / "run.ckpt"
+    settings = replace(SETTINGS, max_epochs=250, patience=250, weight_decay=0.0)
+    assert 0.9 ** (4 * settings.max_epochs) < torch.finfo(torch.float32).tiny
+    running = train(
+        make_network(), WithLoss(loss), ROWS, VALID, settings, checkpoint=Checkpoint(path)
+    )
+    assert len(list(running)) == settings.max_epochs
+    moments = [v for k, v in load_file(path).items() if k.endswith((".exp_avg", ".exp_avg_sq"))]
+    assert len(moments) == 8
+    for moment in moments:
+        assert moment[moment != 0].abs().ge(torch.finfo(torch.float32).tiny).all()
 
 
 def test_the_rate_rises_over_the_first_epoch():
