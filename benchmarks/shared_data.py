@@ -30,3 +30,31 @@ def california() -> tuple[pd.DataFrame, np.ndarray, tuple[np.ndarray, np.ndarray
     rest, test = train_test_split(np.arange(len(X)), test_size=0.2, random_state=0)
     learn, valid = train_test_split(rest, test_size=0.2, random_state=1)
     return X, y, (learn, valid, test)
+
+
+def adult() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The census table Adult: rows to learn from, and the official test rows."""
+    from pointwise.data import read_table
+
+    names = [
+        "age",
+        "workclass",
+        "fnlwgt",
+        "education",
+        "education_num",
+        "marital_status",
+        "occupation",
+        "relationship",
+        "race",
+        "sex",
+        "capital_gain",
+        "capital_loss",
+        "hours_per_week",
+        "native_country",
+        "income",
+    ]
+    learn, test = (
+        read_table(DATA / "adult" / f"adult.{part}.gz", columns=names).frame
+        for part in ("data", "test")
+    )
+    return learn, test
