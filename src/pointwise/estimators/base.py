@@ -92,24 +92,42 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit(
+    def fit(
         self,
-        x: Any,
+        X: Any,
         y: Any,
-        sample_weight: Any,
-        validation_data: tuple[Any, ...] | None,
-        groups: Any,
-        times: Any,
-        checkpoint: str | Path | Checkpoint | None,
+        sample_weight: Any = None,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+        groups: Any = None,
+        times: Any = None,
+        checkpoint: str | Path | Checkpoint | None = None,
     ) -> Self:
-        """Fit to rows; the public ``fit`` of each estimator says what the arguments are."""
+        """Fit to the rows of a table.
+
+        Args:
+            X: Data frame, or array ``(N, columns)``.
+            y: Targets ``(N,)`` or ``(N, targets)``; or class labels ``(N,)``.
+            sample_weight: Weight of each row. Default: equal.
+            validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to find the best epoch with;
+                all of ``X`` then trains.
+            groups: Group of each row; no group is split between training and validation.
+            times: Time of each row; the latest rows become the validation part.
+            checkpoint: File to keep the state in, so that a killed fit resumes from it.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: If the data, the target or a parameter is not as it must be.
+        """
         self._validate_params()
         if not all(isinstance(c, int | np.integer) and c >= 1 for c in self.hidden):
             raise ValueError(f"hidden must hold positive whole numbers, got {self.hidden!r}")
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
         warm = self.warm_start and hasattr(self, "network_")
-        table = self._read(x, reset=not warm)
+        table = self._read(X, reset=not warm)
         for column in table.columns:
             check_finite(column)
         target = self._read_target(y, table.rows, reset=not warm)
@@ -142,7 +160,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         for column in self.coding_.columns:
             if column.ignored:
                 warnings.warn(
-                    f"column {column.name!r} {column.ignored}: it is left out", DataWarning, 4
+                    f"column {column.name!r} {column.ignored}: it is left out", DataWarning, 3
                 )
         x = self.coding_.encode(table, np.float64)
         with torch.random.fork_rng(devices=[]):
@@ -195,7 +213,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
                 warnings.warn(
                     f"interrupted after {len(history)} epochs: the best one so far is kept",
                     UserWarning,
-                    4,
+                    3,
                 )
         best = [epoch.epoch for epoch in history if epoch.best]
         if not best:

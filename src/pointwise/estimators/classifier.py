@@ -1,8 +1,7 @@
 """Classification on tables."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import narwhals as nw
 import numpy as np
@@ -18,7 +17,7 @@ from pointwise.data.table import missing_in
 from pointwise.errors import DataError
 from pointwise.estimators.base import Floats, Precision, TableEstimator
 from pointwise.nn import ChannelScale
-from pointwise.training import Checkpoint, CrossEntropy
+from pointwise.training import CrossEntropy
 
 
 class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
@@ -98,37 +97,6 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
             verbose=verbose,
         )
         self.class_weight = class_weight
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation_data: tuple[Any, ...] | None = None,
-        groups: Any = None,
-        times: Any = None,
-        checkpoint: str | Path | Checkpoint | None = None,
-    ) -> Self:
-        """Fit to the rows of a table.
-
-        Args:
-            X: Data frame, or array ``(N, columns)``.
-            y: Class labels ``(N,)``: text, numbers or truth values.
-            sample_weight: Weight of each row. Default: equal.
-            validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to find the best epoch with;
-                all of ``X`` then trains.
-            groups: Group of each row; no group is split between training and validation.
-            times: Time of each row; the latest rows become the validation part.
-            checkpoint: File to keep the state in, so that a killed fit resumes from it.
-
-        Returns:
-            The estimator.
-
-        Raises:
-            ValueError: If the data, the target or a parameter is not as it must be.
-        """
-        return self._fit(X, y, sample_weight, validation_data, groups, times, checkpoint)
 
     def predict_proba(self, X: Any) -> Floats:
         """Predict the probability of every class.

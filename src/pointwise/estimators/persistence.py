@@ -119,6 +119,12 @@ def load(path: str | Path) -> Estimator:
 
     Raises:
         ModelFileError: If the folder is missing, damaged, too new or not one of ours.
+
+    Example:
+        >>> load("no-such-folder-anywhere")
+        Traceback (most recent call last):
+            ...
+        pointwise.errors.ModelFileError: there is no model folder no-such-folder-anywhere; ...
     """
     folder = read_model(path)
     try:

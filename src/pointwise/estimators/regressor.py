@@ -1,7 +1,6 @@
 """Regression on tables."""
 
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from torch import Tensor
 from pointwise.errors import DataError
 from pointwise.estimators.base import Floats, TableEstimator, _tensor
 from pointwise.nn import ChannelScale
-from pointwise.training import Checkpoint, SquaredError
+from pointwise.training import SquaredError
 
 
 class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
@@ -60,37 +59,6 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     """
 
     _loss_name: ClassVar[str] = "scaled squared error"
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation_data: tuple[Any, ...] | None = None,
-        groups: Any = None,
-        times: Any = None,
-        checkpoint: str | Path | Checkpoint | None = None,
-    ) -> Self:
-        """Fit to the rows of a table.
-
-        Args:
-            X: Data frame, or array ``(N, columns)``.
-            y: Targets ``(N,)`` or ``(N, targets)``.
-            sample_weight: Weight of each row. Default: equal.
-            validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to find the best epoch with;
-                all of ``X`` then trains.
-            groups: Group of each row; no group is split between training and validation.
-            times: Time of each row; the latest rows become the validation part.
-            checkpoint: File to keep the state in, so that a killed fit resumes from it.
-
-        Returns:
-            The estimator.
-
-        Raises:
-            ValueError: If the data, the target or a parameter is not as it must be.
-        """
-        return self._fit(X, y, sample_weight, validation_data, groups, times, checkpoint)
 
     def predict(self, X: Any) -> Floats:
         """Predict the targets of new rows.
