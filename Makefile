@@ -9,8 +9,9 @@ demo: install  ## fit, evaluate and report on a bundled table
 	$(BIN)/pointwise fit diabetes --target target --out build/demo --seed 0
 	$(BIN)/pointwise report build/demo
 
+# Small networks on several threads wait for one another, on a busy machine for most of the time.
 test: lint  ## lint, types, and every test, docstring example and document
-	$(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report=term
 
 lint: install
 	$(BIN)/ruff check .

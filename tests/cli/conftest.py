@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from houses import houses
+from threadpoolctl import threadpool_limits
 
 from pointwise.cli.app import main
 from pointwise.data.bundled import load_bundled
@@ -33,8 +34,15 @@ def _one_thread() -> Iterator[None]:
     """Small networks run on one thread: several would wait for one another."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with threadpool_limits(1):
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit is compared with nothing, where the test is not about that."""
+    monkeypatch.setattr("pointwise.studies.tables.fit_baselines", lambda *_, **__: iter(()))
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +55,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = {"members": 1, "hidden": (8,), "max_epochs": 5, "random_state": 0}
     save(PointwiseRegressor(**size).fit(x, table["price"]), folder / "price", targets=["price"])
     save(PointwiseClassifier(**size).fit(x, table["sold"]), folder / "sold", targets=["sold"])
-    study = study_table(load_bundled("iris"), ["target"], "classification", Options(members=1))
+    quick = Options(members=1, time_limit=1)
+    with threadpool_limits(1):
+        study = study_table(load_bundled("iris"), ["target"], "classification", quick)
     report = json.loads(study.report.to_json())
     save(study.model, folder / "iris", targets=["target"], metrics=study.metrics, report=report)
     return folder

@@ -1,6 +1,8 @@
 """The commands, and what becomes of their errors."""
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -8,17 +10,28 @@ from pointwise.cli.evaluate import evaluate
 from pointwise.cli.fit import fit
 from pointwise.cli.predict import predict
 from pointwise.cli.report import report
-from pointwise.cli.words import say
+from pointwise.cli.words import print_line, say
 from pointwise.errors import PointwiseError
 
 app = typer.Typer(
     name="pointwise",
-    help="Fit accurate MLPs to tables, and use them: one network of 1x1 convolutions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+@app.callback(invoke_without_command=True)
+def pointwise(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Fit accurate MLPs to tables, and use them: one network of 1x1 convolutions."""
+    if version:
+        print_line(metadata.version("pointwise"))
+        raise typer.Exit
+
+
 for command in (fit, predict, evaluate, report):
     app.command(no_args_is_help=True)(command)
 
@@ -30,6 +43,3 @@ def main() -> None:
     except (PointwiseError, OSError) as error:
         say(f"[bold red]error:[/] {' '.join(str(error).splitlines())}", error=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("interrupted")
-        sys.exit(130)

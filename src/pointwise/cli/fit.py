@@ -105,6 +105,8 @@ def fit(
     _say_columns(frame, targets, kind)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     if not resume:
+        if checkpoint.exists():
+            say(f"starting afresh: what a killed fit left in {checkpoint} is removed")
         checkpoint.unlink(missing_ok=True)
     elif not checkpoint.exists():
         say(f"nothing to resume: there is no {checkpoint}")

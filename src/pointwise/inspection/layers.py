@@ -54,5 +54,9 @@ def count_parameters(network: nn.Module) -> int:
 
     Returns:
         The count, biases included.
+
+    Example:
+        >>> count_parameters(nn.Linear(3, 2))
+        8
     """
     return sum(p.numel() for p in network.parameters())

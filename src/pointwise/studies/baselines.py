@@ -49,6 +49,15 @@ def fit_baselines(
 
     Yields:
         Per model its ``key``, ``name``, ``metrics`` and ``seconds``.
+
+    Example:
+        >>> from pointwise.data.bundled import load_bundled
+        >>> from pointwise.data.coding import code_table
+        >>> frame = load_bundled("diabetes")
+        >>> x, y = frame[["bmi", "bp"]], frame["target"].to_numpy()
+        >>> rows = fit_baselines(code_table(as_table(x)), (x, y), (x, y), classify=False, seed=0)
+        >>> next(rows)["name"]
+        'mean of the target'
     """
     x, x_test = (coding.encode(as_table(frame), np.float64) for frame, _ in (learn, test))
     for key, model in _models(coding, x.shape[1], learn[1], classify, seed).items():

@@ -92,6 +92,12 @@ def score(model: Any, x: Any, y: NDArray[Any]) -> Score:
 
     Raises:
         ValueError: If the table or the targets do not fit the model.
+
+    Example:
+        >>> from sklearn.dummy import DummyRegressor
+        >>> x, y = np.zeros((2, 1)), np.array([1.0, 3.0])
+        >>> score(DummyRegressor().fit(x, y), x, y).metrics
+        {'rmse': 1.0, 'mae': 1.0, 'r2': 0.0}
     """
     if hasattr(model, "classes_"):
         proba = model.predict_proba(x)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.coding import check_finite, first_misfit
 from pointwise.data.names import shorten
-from pointwise.data.table import Column, as_table
+from pointwise.data.table import Column, as_table, as_text
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,6 +80,13 @@ def check_columns(frame: "pd.DataFrame", names: Sequence[str], what: str) -> Non
 
     Raises:
         DataError: Naming the first one that is not there, and those most like it.
+
+    Example:
+        >>> import pandas as pd
+        >>> check_columns(pd.DataFrame({"price": [1]}), ["prise"], "target")
+        Traceback (most recent call last):
+            ...
+        pointwise.errors.DataError: the table has no target column 'prise': did you mean 'price'?
     """
     known = [str(c) for c in frame.columns]
     for name in names:
@@ -125,10 +132,17 @@ def take_apart(
 
     Raises:
         DataError: If a column is missing, or a target is not what the task needs.
+
+    Example:
+        >>> from pointwise.data.bundled import load_bundled
+        >>> part = take_apart(load_bundled("iris"), ["target"], "classification")
+        >>> part.x.shape, part.y[0]
+        ((150, 4), 'setosa')
     """
     check_columns(frame, targets, "target")
     helpers = [name for name in (groups, times) if name]
-    check_columns(frame, helpers, "--groups or --time")
+    check_columns(frame, [groups] if groups else [], "--groups")
+    check_columns(frame, [times] if times else [], "--time")
     for name in (*targets, *helpers):
         if (*targets, *helpers).count(name) > 1:
             raise DataError(f"name column {name!r} once among targets, --groups and --time")
@@ -152,6 +166,8 @@ def take_apart(
     if x.shape[1] == 0:
         raise DataError("the table has no column but the target: nothing to predict from")
     of = {name: _known(frame[name]) for name in helpers}
+    if times and as_table(frame[[times]]).columns[0].kind == "category":
+        say(f"column {times!r} holds text, not times: the last rows in alphabetical order are held")
     columns = as_table(frame[list(targets)]).columns
     y = _labels(columns[0]) if task == "classification" else _numbers(columns)
     if learn:
@@ -187,7 +203,7 @@ def _as_known(labels: NDArray[Any], known: NDArray[Any], say: Say) -> NDArray[An
 
 
 def _labels(column: Column) -> NDArray[Any]:
-    """Class labels: text, truth values, or numbers, whole ones as such."""
+    """Class labels: text, truth values or whole numbers; fractions as text."""
     check_finite(column)
     if column.kind == "date":
         raise DataError(
@@ -196,8 +212,9 @@ def _labels(column: Column) -> NDArray[Any]:
         )
     if column.kind == "boolean":
         return column.values.astype(bool)
-    whole = column.kind == "number" and np.all(column.values == np.round(column.values))
-    return column.values.astype(np.int64) if whole else column.values
+    if column.kind == "number" and np.all(column.values == np.round(column.values)):
+        return column.values.astype(np.int64)
+    return as_text(column.values)
 
 
 def _numbers(columns: Sequence[Column]) -> NDArray[np.float64]:

@@ -114,6 +114,13 @@ def study_table(
 
     Raises:
         DataError: If a column is missing, the target is not what the task needs, or rows are few.
+
+    Example:
+        >>> from pointwise.data.bundled import load_bundled
+        >>> options = Options(members=1, time_limit=0.1)
+        >>> study = study_table(load_bundled("iris"), ["target"], "classification", options)
+        >>> study.where, list(study.metrics)
+        ('30 test rows', ['accuracy', 'log_loss', 'roc_auc'])
     """
     whole = take_apart(frame, targets, task, groups=options.groups, times=options.times, say=say)
     given = None if valid is None else _take_valid(valid, whole, targets, task, say)
