@@ -55,7 +55,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = {"members": 1, "hidden": (8,), "max_epochs": 5, "random_state": 0}
     save(PointwiseRegressor(**size).fit(x, table["price"]), folder / "price", targets=["price"])
     save(PointwiseClassifier(**size).fit(x, table["sold"]), folder / "sold", targets=["sold"])
-    quick = Options(members=1, time_limit=1)
+    quick = Options(members=1)
     with threadpool_limits(1):
         study = study_table(load_bundled("iris"), ["target"], "classification", quick)
     report = json.loads(study.report.to_json())

@@ -16,7 +16,6 @@ from pointwise.modelfiles import read_config, read_report
 from pointwise.training.run import Run
 
 FIT = "fit houses.csv --target price --members 1 --out m"
-QUICK = "--members 1 --time-limit 1"
 RESULT = {
     "task", "target", "metrics", "metrics_rows", "baselines", "seconds", "parameters", "epochs",
     "best_epoch", "rows", "warnings", "model",
@@ -43,7 +42,7 @@ def result(ran):
     ],
 )
 def test_json_is_one_object_with_the_figures(name, task, metrics, baselines, pointwise):
-    ran = pointwise(f"fit {name} {QUICK} --json")
+    ran = pointwise(f"fit {name} --members 1 --json")
     figures = result(ran)
     assert set(figures) == RESULT
     assert (figures["task"], figures["model"]) == (task, f"{name}-model")

@@ -13,7 +13,7 @@ from pointwise.studies import Options, score, study_table
 from pointwise.studies.holdout import hold_out
 from pointwise.studies.parts import take_apart
 
-QUICK = Options(members=1, time_limit=1.0)
+QUICK = Options(members=1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_what_matters_is_found_important():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(300, 3)), columns=["much", "little", "self"])
     frame["y"] = 3 * frame["much"] + 0.5 * frame["little"]
-    report = study_table(frame, ["y"], "regression", Options(members=2, time_limit=3)).report
+    report = study_table(frame, ["y"], "regression", Options(members=2)).report
     assert [one["name"] for one in report.importance][:2] == ["much", "little"]
 
 
@@ -66,7 +66,7 @@ def test_classes_and_validation_rows_of_ones_own():
     valid = frame[::3][frame.columns[::-1]].assign(note="not used")
     said = []
     found = study_table(
-        frame, ["target"], "classification", Options(members=1, test=0.0, time_limit=1.0),
+        frame, ["target"], "classification", Options(members=1, test=0.0),
         valid=valid, say=said.append,
     )  # fmt: skip
     assert found.where == f"{len(valid)} validation rows"

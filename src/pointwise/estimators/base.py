@@ -24,6 +24,8 @@ from pointwise.errors import DataError, DataWarning
 from pointwise.estimators.building import build_network
 from pointwise.estimators.progress import with_progress
 from pointwise.estimators.splitting import Index, split_rows
+from pointwise.estimators.threads import threads_for
+from pointwise.inspection import count_parameters
 from pointwise.nn import ChannelScale, TableNetwork
 from pointwise.training import Checkpoint, Epoch, Objective, Rows, Settings, train
 
@@ -198,7 +200,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             forward="scaled",
             checkpoint=checkpoint,
         )
-        with closing(epochs):
+        macs = settings.batch_size * count_parameters(self.network_)
+        with closing(epochs), threads_for(macs):
             shown = (
                 with_progress(epochs, settings.max_epochs, self._loss_name)
                 if self.verbose
