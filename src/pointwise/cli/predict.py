@@ -38,12 +38,13 @@ def predict(
 
     Example: `pointwise predict houses-model new.csv --out prices.csv --keep address`
     """
-    from pointwise.data.files import write_table
+    from pointwise.data.files import suffix_to_write, write_table
     from pointwise.errors import DataError
     from pointwise.estimators import load
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns
 
+    suffix_to_write(out)  # refuses before the work is done
     estimator, targets = load(model), read_config(model)["targets"]
     if proba and not hasattr(estimator, "classes_"):
         raise DataError("--proba needs a classifier: this model predicts numbers")

@@ -104,10 +104,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
         ...     (Path(folder) / "a.csv").read_text()
         'a\n1\n2\n'
     """
-    path = Path(path)
-    suffix = next((known for known in _WRITTEN if path.name.lower().endswith(known)), None)
-    if suffix is None:
-        raise DataError(f"a table is written as {', '.join(_WRITTEN)}, got {str(path)!r}")
+    path, suffix = Path(path), suffix_to_write(path)
     buffer = io.BytesIO()
     if suffix == ".parquet":
         frame.to_parquet(buffer, index=False)
@@ -121,6 +118,29 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
         write_bytes(path, data)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def suffix_to_write(path: str | Path) -> str:
+    """Tell how ``write_table`` would write a file, before any work is done for it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its suffix.
+
+    Raises:
+        DataError: If the suffix is none that tables are written with.
+
+    Example:
+        >>> suffix_to_write("prices.csv.gz")
+        '.csv.gz'
+    """
+    name = Path(path).name.lower()
+    suffix = next((known for known in _WRITTEN if name.endswith(known)), None)
+    if suffix is None:
+        raise DataError(f"a table is written as {', '.join(_WRITTEN)}, got {str(path)!r}")
+    return suffix
 
 
 def _is_parquet(path: Path) -> bool:
