@@ -121,18 +121,23 @@ FIT_CASES = {
 }
 
 
-@pytest.mark.parametrize("case", FIT_CASES)
-def test_fit_refuses(case: str, pointwise: Pointwise, tmp_path: Path) -> None:
-    make, line, code, message = FIT_CASES[case]
-    make(tmp_path)
-    before = {p: p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*"))}
-    ran = pointwise(line)
+def assert_refused(ran: object, code: int, message: str) -> None:
+    """One clear line on standard error, and nothing on standard output."""
     assert ran.code == code, ran.err
     assert ran.out == ""
     assert "Traceback" not in ran.err
     said = ran.err.strip().splitlines()
     error = said[-1] if code == 1 else " ".join(said)
     assert re.search(message, error), error
+
+
+@pytest.mark.parametrize("case", FIT_CASES)
+def test_fit_refuses(case: str, pointwise: Pointwise, tmp_path: Path) -> None:
+    make, line, code, message = FIT_CASES[case]
+    make(tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*"))}
+    ran = pointwise(line)
+    assert_refused(ran, code, message)
     after = {p: p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*"))}
     assert after == before  # nothing lost, nothing half-written
 
@@ -252,12 +257,7 @@ def test_a_model_refuses(case: str, pointwise: Pointwise, tmp_path: Path, models
     make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     ran = pointwise(line)
-    assert ran.code == code, ran.err
-    assert ran.out == ""
-    assert "Traceback" not in ran.err
-    said = ran.err.strip().splitlines()
-    error = said[-1] if code == 1 else " ".join(said)
-    assert re.search(message, error), error
+    assert_refused(ran, code, message)
     assert sorted(tmp_path.rglob("*")) == before
 
 

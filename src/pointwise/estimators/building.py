@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.coding import TableCoding
 from pointwise.nn import MLP, ChannelScale, TableNetwork
-from pointwise.nn.activation import ACTIVATIONS
+from pointwise.nn.activation import ACTIVATIONS, activation_name
 from pointwise.nn.encoding import CategoryEncoder, NumberEncoder
 
 Floats = NDArray[np.float64]
@@ -70,7 +70,7 @@ def network_config(network: TableNetwork) -> dict[str, Any]:
         "categories": list(network.categories.sizes),
         "channels": list(mlp.channels),
         "members": mlp.members,
-        "activation": "relu",
+        "activation": activation_name(type(mlp.activations[0])) if mlp.activations else "identity",
         "dropout": mlp.dropout.p,
     }
 

@@ -23,6 +23,11 @@ class Split:
     valid: Part
     test: Part
 
+    @property
+    def tested_apart(self) -> bool:
+        """Whether rows were held out to score on alone."""
+        return self.test is not self.valid
+
 
 def hold_out(
     whole: Part, given: Part | None, task: Task, *, valid: float, test: float, seed: int

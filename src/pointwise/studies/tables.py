@@ -133,7 +133,7 @@ def study_table(
         importance = _importance(model, split.test, options.seed)
     say("fitting the usual models to the same rows, to compare")
     baselines = _baselines(model, split, task, options.seed)
-    kind = "validation" if split.test is split.valid else "test"
+    kind = "test" if split.tested_apart else "validation"
     where = f"{len(split.test.y):,} {kind} rows"
     report = Report(
         title=title,
@@ -208,7 +208,7 @@ def _baselines(model: Model, split: Split, task: Task, seed: int) -> list[dict[s
     import pandas as pd
 
     x, y = split.learn.x, split.learn.y
-    if split.test is not split.valid:
+    if split.tested_apart:
         x, y = pd.concat([x, split.valid.x]), np.concatenate([y, split.valid.y])
     test = (split.test.x, split.test.y)
     classify = task == "classification"
@@ -246,5 +246,5 @@ def _figures(
 
 
 def _count_rows(split: Split) -> dict[str, int]:
-    test = 0 if split.test is split.valid else len(split.test.y)
+    test = len(split.test.y) if split.tested_apart else 0
     return {"train": len(split.learn.y), "valid": len(split.valid.y), "test": test}
