@@ -87,6 +87,19 @@ def from_columns(columns: Tensor, like: Tensor) -> Tensor:
     """
     n, _, *space = like.shape
     x = columns.reshape(columns.shape[0], n, *space).transpose(0, 1)
-    if like.ndim > 2 and is_channels_last(like):
-        return x.movedim(1, -1).contiguous().movedim(-1, 1)
-    return x.contiguous()
+    return like_memory(x, like) if like.ndim > 2 and is_channels_last(like) else x.contiguous()
+
+
+def like_memory(y: Tensor, x: Tensor) -> Tensor:
+    """Lay a result out as the input lies, where an operator of torch did not.
+
+    Args:
+        y: Tensor of shape ``(N, C, *S)``, of any channels and positions.
+        x: The tensor whose memory order it takes.
+
+    Returns:
+        ``y``, or a channels-last copy if ``x`` is channels-last and ``y`` is not.
+    """
+    if not is_channels_last(x) or is_channels_last(y):
+        return y
+    return y.movedim(1, -1).contiguous().movedim(-1, 1)

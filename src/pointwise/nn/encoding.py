@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pointwise.functional.checks import check_input
+
 UNSEEN = -1.0
 """The code of a level that the training rows did not have."""
 
@@ -52,8 +54,7 @@ class FullPrecision(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` of shape ``(N, C, *S)`` outside of autocast."""
-        if x.ndim < 2 or x.shape[1] != self.c_in:
-            raise ValueError(f"x must have shape (N, {self.c_in}, *S), got {tuple(x.shape)}")
+        check_input(x, self.c_in)
         with torch.autocast(x.device.type, enabled=False):
             return self._map(x)
 

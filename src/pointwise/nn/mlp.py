@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pointwise.functional.checks import check_input
 from pointwise.functional.layout import from_columns, to_columns
 from pointwise.nn.dropout import Dropout
 from pointwise.nn.pointwise import PointwiseConv
@@ -90,8 +91,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C_in, *S)`` to ``(N, M * C_out, *S)``."""
-        if x.ndim < 2 or x.shape[1] != self.channels[0]:
-            raise ValueError(f"x must have shape (N, {self.channels[0]}, *S), got {tuple(x.shape)}")
+        check_input(x, self.channels[0])
         if self.members == 1:
             return self._stack(x)
         # All positions become those of one planar sample (1, C, P). There the layers are batched

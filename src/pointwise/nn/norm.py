@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pointwise.functional.layout import from_rows, to_rows
+from pointwise.functional.checks import check_input
+from pointwise.functional.layout import from_rows, is_channels_last, to_rows
 
 
 class BatchNorm(_BatchNorm):
@@ -20,7 +21,7 @@ class BatchNorm(_BatchNorm):
         dtype: Type of the parameters.
 
     Shape:
-        ``(N, C, *S)`` to the same.
+        ``(N, C, *S)`` to the same, in the same memory order.
 
     Reference:
         Ioffe and Szegedy, Batch Normalization, 2015.
@@ -43,11 +44,14 @@ class BatchNorm(_BatchNorm):
         _check_groups(channels, groups)
         super().__init__(channels, eps, momentum, device=device, dtype=dtype)
 
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        """Normalise ``input`` of shape ``(N, C, *S)``."""
+        if input.ndim != 3 or not is_channels_last(input):
+            return super().forward(input)
+        return from_rows(super().forward(to_rows(input)), input)  # torch would undo the order
+
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  (torch's name)
-        if input.ndim < 2 or input.shape[1] != self.num_features:
-            raise ValueError(
-                f"x must have shape (N, {self.num_features}, *S), got {tuple(input.shape)}"
-            )
+        check_input(input, self.num_features)
 
 
 class LayerNorm(nn.Module):
@@ -91,8 +95,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` of shape ``(N, C, *S)``."""
-        if x.ndim < 2 or x.shape[1] != self.channels:
-            raise ValueError(f"x must have shape (N, {self.channels}, *S), got {tuple(x.shape)}")
+        check_input(x, self.channels)
         rows = to_rows(x)
         if self.groups == 1:
             y = F.layer_norm(rows, (self.channels,), self.weight, self.bias, self.eps)

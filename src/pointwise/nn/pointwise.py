@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.functional import Affine, pointwise
+from pointwise.functional.checks import check_groups, check_rank
 
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
     1: nn.Conv1d,
@@ -59,12 +60,7 @@ class PointwiseConv(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if min(c_in, c_out, groups) < 1:
-            raise ValueError(
-                f"c_in, c_out and groups must be at least 1: got {c_in}, {c_out} and {groups}"
-            )
-        if c_in % groups or c_out % groups:
-            raise ValueError(f"groups must divide c_in and c_out: got {groups}, {c_in} and {c_out}")
+        check_groups(groups, c_in, c_out)
         self.c_in, self.c_out, self.groups = c_in, c_out, groups
         self.weight = nn.Parameter(torch.empty(c_out, c_in // groups, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(c_out, device=device, dtype=dtype)) if bias else None
@@ -162,8 +158,7 @@ class PointwiseConv(nn.Module):
             >>> PointwiseConv(4, 6).to_conv(3).weight.shape
             torch.Size([6, 4, 1, 1, 1])
         """
-        if rank not in CONVOLUTIONS:
-            raise ValueError(f"rank must be 1, 2 or 3, got {rank}")
+        check_rank(rank)
         bias, groups = self.bias is not None, self.groups
         conv = CONVOLUTIONS[rank](self.c_in, self.c_out, 1, groups=groups, bias=bias, device="meta")
         return _with_values_of(self, conv)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pointwise.functional.checks import check_input
 from pointwise.nn.encoding import CategoryEncoder, FullPrecision, NumberEncoder, per_channel
 from pointwise.nn.mlp import MLP
 
@@ -103,8 +104,7 @@ class TableNetwork(nn.Module):
         """Map coded columns to targets with zero mean and unit variance, as the loss sees them."""
         split = self.numbers.c_in
         columns = split + self.categories.c_in
-        if x.ndim < 2 or x.shape[1] != columns:
-            raise ValueError(f"x must have shape (N, {columns}, *S), got {tuple(x.shape)}")
+        check_input(x, columns)
         encoded = torch.cat([self.numbers(x[:, :split]), self.categories(x[:, split:])], 1)
         out: Tensor = self.mlp(encoded.to(self.weight.dtype))
         return out
