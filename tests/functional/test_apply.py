@@ -86,11 +86,14 @@ PATHS = {
     "rows_grouped": ((5, 6), 4, 2, False, {"baddbmm": 1, "clone": 1}),
     "last": ((3, 6, 20), 4, 1, True, {"addmm": 1}),
     "last_grouped": ((3, 6, 20), 4, 2, True, {"baddbmm": 1, "clone": 1}),
-    "one_sample": ((1, 6, 20), 4, 1, False, {"baddbmm": 1}),
+    "one_sample": ((1, 6, 20), 4, 1, False, {"addmm": 1}),
+    "small_image": ((1, 6, 4, 5), 4, 1, False, {"convolution": 1}),
+    "large_image": ((1, 6, 40, 50), 4, 1, False, {"addmm": 1}),
     "one_sample_grouped": ((1, 6, 20), 4, 2, False, {"baddbmm": 1}),
     "samples": ((3, 6, 20), 4, 1, False, {"baddbmm": 1}),
     "samples_grouped": ((3, 6, 20), 4, 2, False, {"baddbmm": 1, "clone": 2}),  # weight and bias
-    "few_positions": ((3, 6, 2), 4, 1, False, {"baddbmm": 1, "clone": 2}),
+    "fewest_positions": ((3, 6, 2), 4, 1, False, {"addmm": 1, "clone": 2}),
+    "few_positions": ((3, 6, 8), 4, 1, False, {"addmm": 1, "clone": 2}),
     "few_positions_grouped": ((3, 6, 2), 4, 2, False, {"baddbmm": 1, "clone": 2}),
 }
 each_path = pytest.mark.parametrize(
@@ -218,3 +221,36 @@ def test_errors(shapes: tuple, message: str) -> None:
 def test_case_tables_reach_many_positions_and_few() -> None:
     positions = {rank: torch.Size(space).numel() for rank, space in SPACES.items()}
     assert positions == {0: 1, 1: 20, 2: 20, 3: 30}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(
+    ("positions", "channels"), [(16384, 64), (4096 + 8, 16), (16384 + 1, 16), (65536, 16)]
+)
+def test_many_rows_on_several_threads(
+    threads: int, groups: int, positions: int, channels: int
+) -> None:
+    x = torch.randn(positions, channels, requires_grad=True)
+    weight = torch.randn(channels, channels // groups, requires_grad=True)
+    bias = torch.randn(channels, requires_grad=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        trained = pointwise(x, weight, bias, groups)
+        with torch.no_grad():
+            predicted = pointwise(x, weight, bias, groups)
+        grad = torch.randn(positions, channels)
+        found = torch.autograd.grad(trained, (x, weight, bias), grad)
+    finally:
+        torch.set_num_threads(before)
+    y = oracle(x, weight, bias, groups)
+    torch.testing.assert_close(trained, y, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(predicted, y, rtol=1e-4, atol=1e-4)
+    w = weight.detach().double().unflatten(0, (groups, -1))
+    blocks = grad.double().unflatten(1, (groups, -1))
+    dx = torch.einsum("pgo,goc->pgc", blocks, w).flatten(1)
+    dw = torch.einsum("pgo,pgc->goc", blocks, x.detach().double().unflatten(1, (groups, -1)))
+    expected = (dx, dw.flatten(0, 1), grad.double().sum(0))
+    for gradient, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, right.float(), rtol=1e-3, atol=1e-2)
