@@ -13,6 +13,7 @@ ROOT = Path(pointwise.__file__).parent
 LEVELS = {
     "_shapes": 0,
     "_atomic": 0,
+    "_pages": 0,
     "errors": 0,
     "functional": 1,
     "nn": 2,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointwise.reports import Report, charts, classification_figures, regression_figures
-from pointwise.reports.svg import ACCENT, drawing, inline_svg
+from pointwise._pages.svg import ACCENT, drawing, inline_svg
 from pointwise.reports.ticks import tick_labels
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pointwise.reports.svg import ACCENT, INK, MARK, MUTED, drawing, inline_svg
+from pointwise._pages.svg import ACCENT, INK, MARK, MUTED, drawing, inline_svg
 from pointwise.reports.ticks import few_ticks, log_ticks
 from pointwise.reports.wording import count, quantity
 

@@ -3,6 +3,7 @@
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pointwise._pages.page import style
 from pointwise.reports import charts, tables
 from pointwise.reports.report import Report
 from pointwise.reports.wording import count, duration, headline, quantity
@@ -74,8 +75,8 @@ def _environment() -> "Environment":
     environment = Environment(
         loader=DictLoader(
             {
-                name: here.joinpath(name).read_text(encoding="utf-8")
-                for name in ("report.html.jinja", "report.css")
+                "report.html.jinja": here.joinpath("report.html.jinja").read_text("utf-8"),
+                "report.css": style(),
             }
         ),
         autoescape=True,  # every name in a table is a stranger's

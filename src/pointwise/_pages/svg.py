@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from pointwise._pages.page import palette
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -25,6 +27,12 @@ _COLOUR = re.compile("|".join(_VARIABLES))
 _FONT = re.compile(r"font(-family|-size)?:[^;]*;?\s*")
 
 FONT_SIZE = 10.5  # of a drawing 400 wide: 13 pixels on a desktop; the page enlarges it on a phone
+
+_BOX = re.compile('viewBox="([^"]*)"')
+_PAPER = 'style="fill: var(--page)"'
+_ALONE = f"""text {{ font: {FONT_SIZE}px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }}
+@media (max-width: 25rem) {{ text {{ font-size: 12px; }} }}
+"""
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -113,6 +121,25 @@ def inline_svg(figure: "Figure", key: str, label: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def svg_file(figure: "Figure", label: str, *, width: int = 560) -> str:
+    """Write a figure as an SVG file that stands alone: it brings its colours, light and dark.
+
+    Args:
+        figure: Figure drawn with the colours of this module, inside ``drawing``.
+        label: What the chart shows, for those who do not see it.
+        width: Width in pixels where there is room; a page may show it smaller.
+
+    Returns:
+        The file's content, to be written as UTF-8.
+    """
+    head, body = inline_svg(figure, "chart", label).split(">", 1)
+    left, top, across, down = map(float, _BOX.search(head)[1].split())  # type: ignore[index]
+    size = f'width="{width}" height="{width * down / across:.0f}"'
+    paper = f'<rect x="{left:g}" y="{top:g}" width="{across:g}" height="{down:g}" {_PAPER}/>'
+    start = head.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" {size} ', 1)
+    return f"{start}><style>\n{palette()}{_ALONE}</style>{paper}{body}\n"
+
+
 def _referred(drawn: str) -> list[str]:
     """List the ids that something refers to, in order."""
     return list(dict.fromkeys(re.findall(r"(?:href=\"|url\()#([^\")]+)", drawn)))
@@ -131,6 +158,7 @@ def _rewrite(element: ElementTree.Element, names: dict[str, str]) -> None:
             value = _FONT.sub("", value)
         value = _COLOUR.sub(lambda found: f"var({_VARIABLES[found[0]]})", value)
         for old, new in names.items():
-            if value in (old, f"#{old}", f"url(#{old})"):
+            if value in (old, f"#{old}"):
                 value = value.replace(old, new)
+            value = value.replace(f"url(#{old})", f"url(#{new})")  # a hatch stands in a style
         element.set(plain, value)
