@@ -43,11 +43,16 @@ def roi_align(
         wide, tall = right - left, bottom - top
         if not aligned:
             wide, tall = wide.clamp(min=1), tall.clamp(min=1)
-        ys = top + (torch.arange(height * per_cell) + 0.5) * tall / (height * per_cell)
-        xs = left + (torch.arange(width * per_cell) + 0.5) * wide / (width * per_cell)
+        ys = top + _middles(height * per_cell, rois) * tall
+        xs = left + _middles(width * per_cell, rois) * wide
         values = _bilinear(x[image.long()], ys, xs)
         pooled.append(values.unflatten(2, (width, -1)).unflatten(1, (height, -1)).mean((2, 4)))
     return torch.stack(pooled) if pooled else x.new_zeros(0, x.shape[1], height, width)
+
+
+def _middles(count: int, like: Tensor) -> Tensor:
+    """The middles of equal parts of 0 to 1."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count
 
 
 def _bilinear(maps: Tensor, ys: Tensor, xs: Tensor) -> Tensor:
@@ -81,3 +86,5 @@ except RuntimeError:  # "operator torchvision::nms does not exist"
     import torchvision
 
     torchvision.extension._has_ops = lambda: True
+    # This one keeps a reference of its own; the package's attribute of its name is the function.
+    sys.modules["torchvision.ops.roi_align"]._has_ops = torchvision.extension._has_ops

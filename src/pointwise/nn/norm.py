@@ -54,6 +54,66 @@ class BatchNorm(_BatchNorm):
         check_input(input, self.num_features)
 
 
+class FrozenBatchNorm(nn.Module):
+    """Batch normalisation that learns nothing: its scale, offset and statistics are buffers.
+
+    Detectors train on one or two large images at a time, too few for statistics of their own, and
+    keep those of the classifier whose weights they start from.
+
+    Args:
+        channels: Number of channels.
+        eps: Added to the variance.
+        device: Where the buffers live.
+        dtype: Type of the buffers.
+
+    Raises:
+        ValueError: If ``channels`` is not positive.
+
+    Shape:
+        ``(N, C, *S)`` to the same, in the same memory order.
+
+    Reference:
+        He et al., Deep Residual Learning for Image Recognition, 2015, appendix A.
+
+    Example:
+        >>> list(FrozenBatchNorm(4).parameters())
+        []
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, got {channels}")
+        self.channels, self.eps = channels, eps
+        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            full = torch.full((channels,), float(value), device=device, dtype=dtype)
+            self.register_buffer(name, full)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` of shape ``(N, C, *S)``."""
+        check_input(x, self.channels)
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        offset = self.bias - self.running_mean * scale
+        along = (-1, *(1,) * (x.ndim - 2))
+        return x * scale.reshape(along) + offset.reshape(along)
+
+    def extra_repr(self) -> str:
+        """Sizes, as ``print`` shows them."""
+        return f"{self.channels}, eps={self.eps}"
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation: the channels of each position, within each group.
 
