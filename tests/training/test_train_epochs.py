@@ -269,14 +269,13 @@ def test_the_same_seed_gives_the_same_bits(name):
     assert not same_bits(weights(first), weights(other))
 
 
-def test_validation_counts_weights_and_more_rows_than_go_through_at_once(monkeypatch):
+def test_validation_counts_weights_and_more_rows_than_go_through_at_once():
     valid = make_rows(50, seed=3)
     weight = torch.rand(50, generator=torch.Generator().manual_seed(0))
     valid = Rows(valid.x, valid.y, weight / weight.mean())
     network, again = make_network(), make_network()
     (whole,) = fit(network, replace(SETTINGS, max_epochs=1), valid=valid)
-    monkeypatch.setattr(run_module, "EVALUATION_ROWS", 7)
-    (parts,) = fit(again, replace(SETTINGS, max_epochs=1), valid=valid)
+    (parts,) = fit(again, replace(SETTINGS, max_epochs=1, evaluation_rows=7), valid=valid)
     assert parts.valid_loss == pytest.approx(whole.valid_loss, rel=1e-6)
     with torch.no_grad():
         errors = (network(valid.x) - valid.y).square()[:, 0]

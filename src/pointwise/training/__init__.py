@@ -3,15 +3,17 @@
 from pointwise.training.checkpoint import Checkpoint
 from pointwise.training.loop import train
 from pointwise.training.objective import CrossEntropy, Objective, SquaredError
-from pointwise.training.rows import Rows
-from pointwise.training.settings import Epoch, Settings
+from pointwise.training.rows import Augment, Rows
+from pointwise.training.settings import Epoch, Schedule, Settings
 
 __all__ = [
+    "Augment",
     "Checkpoint",
     "CrossEntropy",
     "Epoch",
     "Objective",
     "Rows",
+    "Schedule",
     "Settings",
     "SquaredError",
     "train",

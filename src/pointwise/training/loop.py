@@ -6,7 +6,7 @@ from torch import nn
 
 from pointwise.training.checkpoint import Checkpoint
 from pointwise.training.objective import Objective
-from pointwise.training.rows import Rows
+from pointwise.training.rows import Augment, Rows
 from pointwise.training.run import Run
 from pointwise.training.settings import Epoch, Settings
 
@@ -19,6 +19,7 @@ def train(
     settings: Settings,
     *,
     forward: str | None = None,
+    augment: Augment | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Generator[Epoch]:
     """Train a network, epoch by epoch; however it ends, the best epoch's weights are in place.
@@ -34,6 +35,7 @@ def train(
         valid: Validation rows, which decide the best epoch.
         settings: How to train.
         forward: Name of the network's method to call in place of its ``forward``.
+        augment: Changes every training batch at random; its ``repr`` tells it from others.
         checkpoint: Where to keep the state; a state of the same run found there is resumed.
 
     Yields:
@@ -57,7 +59,7 @@ def train(
         >>> last.valid_loss < 1e-2
         True
     """
-    run = Run(network, objective, rows, valid, settings, forward)
+    run = Run(network, objective, rows, valid, settings, forward, augment)
     key = run.fingerprint() if checkpoint else ""
     if checkpoint and (found := checkpoint.read(key)):
         run.restore(*found)

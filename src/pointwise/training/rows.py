@@ -1,10 +1,13 @@
 """The rows that a network trains on, and the order in which batches take them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Changes a batch's inputs and targets at random, from torch's own random numbers."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from pointwise.training.average import WeightAverage
 from pointwise.training.checkpoint import fingerprint
 from pointwise.training.objective import Objective
-from pointwise.training.rows import Rows
+from pointwise.training.rows import Augment, Rows
 from pointwise.training.settings import Epoch, Settings
 
-EVALUATION_ROWS = 8192
-"""Rows that validation puts through the network at a time."""
+WARM_UP = 0.2
+"""Share of a cycle's steps in which the step size rises."""
 
 CLEARING_STEPS = 100
 """Steps between two clearings of the optimiser's moments."""
@@ -32,6 +32,7 @@ class Progress:
 
     step: int = 0
     best_epoch: int = 0
+    planned_epochs: int = 0
     history: list[Epoch] = field(default_factory=list)
 
     def next_epoch(self) -> int:
@@ -54,13 +55,14 @@ class Run:
         valid: Rows,
         settings: Settings,
         forward: str | None,
+        augment: Augment | None,
     ) -> None:
         self.network, self.objective, self.settings = network, objective, settings
-        self.rows, self.valid, self.forward = rows, valid, forward
-        self.average = WeightAverage(network)
+        self.rows, self.valid, self.forward, self.augment = rows, valid, forward, augment
+        self.average = WeightAverage(network) if settings.schedule == "average" else None
         self.optimizer = _optimizer(network, settings)
         self.best = _snapshot(network)
-        self.progress = Progress()
+        self.progress = Progress(planned_epochs=settings.max_epochs)
         self.before_s, self.began = 0.0, time.monotonic()
 
     def seconds(self) -> float:
@@ -71,7 +73,7 @@ class Run:
         """Whether there is no epoch to come."""
         done, limit = len(self.progress.history), self.settings.time_limit_s
         return (
-            done >= self.settings.max_epochs
+            done >= self.progress.planned_epochs
             or done - self.progress.best_epoch >= self.settings.patience
             or (done > 0 and not math.isfinite(self.progress.history[-1].train_loss))
             or (done > 0 and limit is not None and self.seconds() >= limit)
@@ -88,40 +90,60 @@ class Run:
         rate = self.optimizer.param_groups[0]["lr"]
         record = Epoch(number, train_loss, valid_loss, rate, self.seconds(), best)
         if best:  # one assignment, so that Ctrl-C leaves the old best or the new one
-            self.best = _snapshot(self.average.network)
+            self.best = _snapshot(self._judged())
             self.progress.best_epoch = number
         self.progress.history.append(record)
+        self._plan()
         return record
+
+    def _judged(self) -> nn.Module:
+        """The network whose weights count."""
+        return self.network if self.average is None else self.average.network
+
+    def _plan(self) -> None:
+        """Let a cycle end where the time does: plan the epochs that fit at the pace so far."""
+        limit, done = self.settings.time_limit_s, len(self.progress.history)
+        if limit is None or self.average is not None:
+            return
+        fit = int((limit - self.seconds()) * done / self.seconds())
+        self.progress.planned_epochs = min(self.settings.max_epochs, done + max(fit, 0))
+
+    def _rate(self) -> float:
+        """Step size of the step at hand."""
+        peak, steps = self.settings.learning_rate, -(-len(self.rows) // self.settings.batch_size)
+        if self.average is not None:
+            return peak * min(1.0, self.progress.step / steps)
+        done = (self.progress.step - 0.5) / (steps * self.progress.planned_epochs)
+        if done < WARM_UP:
+            return peak * done / WARM_UP
+        return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
 
     def _learn(self, generator: torch.Generator) -> float:
         self.network.train()
-        warm_up = -(-len(self.rows) // self.settings.batch_size)
         total: Tensor | float = 0.0
         for batch in self.rows.batches(self.settings.batch_size, generator):
             self.progress.step += 1
-            rate = self.settings.learning_rate * min(1.0, self.progress.step / warm_up)
+            rate = self._rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = batch.mean(self.objective.loss(self._output(self.network, batch.x), batch.y))
+            x, y = self.augment(batch.x, batch.y) if self.augment else (batch.x, batch.y)
+            loss = batch.mean(self.objective.loss(self._output(self.network, x), y))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             if self.progress.step % CLEARING_STEPS == 0:
                 _clear_moments(self.optimizer)
-            self.average.update(self.progress.step)
+            if self.average is not None:
+                self.average.update(self.progress.step)
             total = total + loss.detach() * (len(batch) / len(self.rows))
         return float(total)
 
     @torch.no_grad()
     def _validate(self) -> float:
-        network = self.average.network.eval()
+        network, rows = self._judged().eval(), self.settings.evaluation_rows
         losses = [
             self.objective.score(self._output(network, x), y)
-            for x, y in zip(
-                self.valid.x.split(EVALUATION_ROWS),
-                self.valid.y.split(EVALUATION_ROWS),
-                strict=True,
-            )
+            for x, y in zip(self.valid.x.split(rows), self.valid.y.split(rows), strict=True)
         ]
         return float(self.valid.mean(torch.cat(losses)))
 
@@ -145,13 +167,19 @@ class Run:
             parts = {"x": rows.x, "y": rows.y, "weight": rows.weight}
             tensors |= {f"{name}.{k}": v for k, v in parts.items() if v is not None}
         settings = replace(self.settings, time_limit_s=None)
-        structure = (repr(self.network), self.forward, type(self.objective).__qualname__)
+        structure = (
+            repr(self.network),
+            self.forward,
+            type(self.objective).__qualname__,
+            repr(self.augment),
+        )
         return fingerprint(tensors, (settings, structure))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that ``restore`` needs, as tensors and as JSON."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items()}
@@ -160,7 +188,8 @@ class Run:
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Take up a run where ``state`` left it."""
         self.network.load_state_dict(_part(tensors, "network."))
-        self.average.network.load_state_dict(_part(tensors, "average."))
+        if self.average is not None:
+            self.average.network.load_state_dict(_part(tensors, "average."))
         self.best = _part(tensors, "best.")
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
@@ -168,7 +197,9 @@ class Run:
             slots.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
         history = [Epoch(**record) for record in state["history"]]
-        self.progress = Progress(state["step"], state["best_epoch"], history)
+        self.progress = Progress(
+            state["step"], state["best_epoch"], state["planned_epochs"], history
+        )
         self.before_s = state["seconds"]
 
 
