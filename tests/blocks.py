@@ -71,7 +71,7 @@ def check_export(block: nn.Module, *inputs: Tensor) -> None:
     program = torch.export.export(block, inputs)
     with torch.no_grad():
         expected, found = outputs(block(*inputs)), outputs(program.module()(*inputs))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def check_onnx(block: nn.Module, *inputs: Tensor, tolerance: float = 1e-4) -> None:

@@ -81,6 +81,10 @@ def test_device_and_type_reach_every_parameter() -> None:
 
 REFUSALS = {
     "stride": (lambda: Projection(3, 4, stride=0), "stride must be at least 1, got 0"),
+    "conv stride": (
+        lambda: ConvNormActivation(3, 4, 3, stride=0),
+        "stride must be at least 1, got 0",
+    ),
     "groups": (
         lambda: Projection(4, 6, groups=3),
         "groups must divide c_in and c_out: got 3, 4 and 6",

@@ -63,3 +63,16 @@ def check_groups(groups: int, c_in: int, c_out: int) -> None:
         )
     if c_in % groups or c_out % groups:
         raise ValueError(f"groups must divide c_in and c_out: got {groups}, {c_in} and {c_out}")
+
+
+def check_stride(stride: int) -> None:
+    """Refuse a stride that is not positive.
+
+    Args:
+        stride: Every how many positions along each axis are kept.
+
+    Raises:
+        ValueError: If it is below 1.
+    """
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1, got {stride}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pointwise.functional.checks import check_groups, check_input, check_rank
+from pointwise.functional.checks import check_groups, check_input, check_rank, check_stride
 from pointwise.functional.layout import like_memory
 from pointwise.nn.norm import BatchNorm
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
@@ -59,8 +59,7 @@ class Projection(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, got {stride}")
+        check_stride(stride)
         self.stride = stride
         self.conv = PointwiseConv(
             c_in, c_out, groups=groups, bias=norm is None, device=device, dtype=dtype
@@ -101,8 +100,8 @@ class ConvNormActivation(nn.Module):
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: If ``rank`` is not 1 to 3, a kernel without ``padding`` is even, or ``groups``
-            does not divide both channel counts.
+        ValueError: If ``rank`` is not 1 to 3, ``stride`` is not positive, a kernel without
+            ``padding`` is even, or ``groups`` does not divide both channel counts.
 
     Shape:
         ``(N, C_in, *S)`` to ``(N, C_out, *S')``, with the sizes that ``nn.Conv2d`` gives;
@@ -131,6 +130,7 @@ class ConvNormActivation(nn.Module):
     ) -> None:
         super().__init__()
         check_rank(rank)
+        check_stride(stride)
         check_groups(groups, c_in, c_out)
         self.rank, self.c_in = rank, c_in
         self.conv = CONVOLUTIONS[rank](

@@ -55,7 +55,10 @@ class FullPrecision(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` of shape ``(N, C, *S)`` outside of autocast."""
         check_input(x, self.c_in)
-        with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        if not torch.amp.is_autocast_available(kind):  # "meta", where networks are counted
+            return self._map(x)
+        with torch.autocast(kind, enabled=False):
             return self._map(x)
 
     @abstractmethod
