@@ -15,15 +15,30 @@ import pointwise
 TESTS = Path(__file__).parent
 
 PUBLIC = {
-    "pointwise": "PointwiseClassifier PointwiseRegressor __version__ functional load nn save",
+    "pointwise": (
+        "PointwiseClassifier PointwiseRegressor __version__ functional inspection load networks nn save"
+    ),
     "pointwise.functional": "Affine add block_diagonal compose fold_affine pointwise regroup",
     "pointwise.nn": (
-        "ACTIVATIONS BatchNorm CategoryEncoder ChannelScale Dropout LayerNorm MLP NumberEncoder "
-        "PointwiseConv TableNetwork activation_name"
+        "ACTIVATIONS AttentionGate BatchNorm Bottleneck CBAM CategoryEncoder ChannelGate "
+        "ChannelScale ConcatFusion ConvNormActivation DepthwiseSeparableConv DoubleConvolution "
+        "Dropout FCNHead FeaturePyramid Fire FrozenBatchNorm GatedFusion GlobalAveragePool "
+        "InceptionBlock InvertedResidual LayerNorm MLP MLPConv MaskHead MultiHeadAttention "
+        "NonLocalBlock NumberEncoder PointwiseConv Projection PyramidHead RPNHead SpatialGate "
+        "SqueezeExcite SumFusion TableNetwork UNetDecoder UNetStage UpConvolution UpProjection "
+        "activation_name"
     ),
-    "pointwise.inspection": "Layer count_parameters layers",
+    "pointwise.networks": (
+        "GoogLeNet MaskRCNN MobileNetV1 MobileNetV2 NETWORKS NetworkInNetwork ResNet SqueezeNet "
+        "UNet attention_unet build googlenet mask_rcnn mobilenet_v1 mobilenet_v2 nin_cifar "
+        "nin_mnist resnet101 resnet50 squeezenet1_0 squeezenet1_1 unet"
+    ),
+    "pointwise.inspection": (
+        "Alternative Cost Layer LayerCost Machine Total WhatIf cost count_parameters layers "
+        "measure_machine plot_cost plot_shares whatif"
+    ),
     "pointwise.training": (
-        "Checkpoint CrossEntropy Epoch Objective Rows Settings SquaredError train"
+        "Augment Checkpoint CrossEntropy Epoch Objective Rows Schedule Settings SquaredError train"
     ),
     "pointwise.data": (
         "Column Table TableCoding TableFile as_table code_table read_table summarize "
@@ -126,8 +141,8 @@ def test_importing_the_package_alone_imports_nearly_nothing():
 SHOWS_BY_RUNNING = {
     "test_scikit_learn_check": "scikit-learn's checks assert by themselves",
 }
-ASSERTING = ("raises", "warns", "fail")
-"""Calls that assert, beside those whose name starts with ``assert_``."""
+ASSERTING = ("raises", "warns", "fail", "close")
+"""Calls that assert, beside those named ``assert_...`` and ``check_...``."""
 
 
 def _asserts(function: ast.AST, helpers: set[str]) -> bool:
@@ -137,7 +152,7 @@ def _asserts(function: ast.AST, helpers: set[str]) -> bool:
         if isinstance(node, ast.Call):
             called = node.func
             name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-            if name in ASSERTING or name in helpers or name.startswith("assert_"):
+            if name in ASSERTING or name in helpers or name.startswith(("assert_", "check_")):
                 return True
     return False
 

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointwise import functional, nn
+    from pointwise import functional, inspection, networks, nn
     from pointwise.estimators import PointwiseClassifier, PointwiseRegressor, load, save
 
 __version__ = "0.1.0"
@@ -22,7 +22,9 @@ __all__ = [
     "PointwiseRegressor",
     "__version__",
     "functional",
+    "inspection",
     "load",
+    "networks",
     "nn",
     "save",
 ]

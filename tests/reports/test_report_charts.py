@@ -5,8 +5,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from pointwise.reports import Report, charts, classification_figures, regression_figures
 from pointwise._pages.svg import ACCENT, drawing, inline_svg
+from pointwise.reports import Report, charts, classification_figures, regression_figures
 from pointwise.reports.ticks import tick_labels
 
 

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from pointwise.cli.cost import cost
 from pointwise.cli.evaluate import evaluate
 from pointwise.cli.fit import fit
 from pointwise.cli.predict import predict
 from pointwise.cli.report import report
+from pointwise.cli.whatif import whatif
 from pointwise.cli.words import print_line, say
 from pointwise.errors import PointwiseError
 
@@ -32,7 +34,7 @@ def pointwise(
         raise typer.Exit
 
 
-for command in (fit, predict, evaluate, report):
+for command in (fit, predict, evaluate, report, cost, whatif):
     app.command(no_args_is_help=True)(command)
 
 

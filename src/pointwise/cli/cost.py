@@ -1,0 +1,158 @@
+"""``pointwise cost``: what a network costs, and what its 1x1 convolutions hold of it."""
+
+import math
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pointwise.cli import options
+from pointwise.cli.words import print_json, print_line, say
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pointwise.inspection.cost import Cost
+    from pointwise.inspection.machine import Machine
+
+IMAGE = (3, 224, 224)
+
+LARGEST = 2**40
+"""Numbers in an input: torch counts the bytes of a tensor in 63 bits, and networks widen."""
+
+
+def cost(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|MODEL",
+            help="A published network such as resnet50, or a folder that `fit` wrote.",
+        ),
+    ],
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="C,SIZES",
+            help="Channels, then the size of every axis. Default: 3,224,224; one row for a MODEL.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Classes of a NAME. Default: those of its paper.")
+    ] = None,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Measure this machine: which layers wait for memory.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table to a page, too.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Count parameters, multiply-adds, activations and bytes, layer by layer.
+
+    Example: `pointwise cost resnet50 --input 3,224,224`
+    """
+    from pointwise.errors import DataError
+
+    shape = None if on is None else _shape(on)
+    folder = Path(network)
+    if folder.is_dir():
+        if classes is not None:
+            raise typer.BadParameter("a fitted model has its classes", param_hint="--classes")
+        model, shape = _fitted(folder, shape)
+    else:
+        shape = shape or IMAGE
+        model = _published(network, shape[0], classes)
+    try:
+        counted = _count(model, shape)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    measured = _measured() if machine else None
+    title = f"{network} on {'x'.join(map(str, shape))}"
+    if html is not None:
+        _write_page(html, title, counted, measured)
+    if json:
+        print_json(_with_machine(counted, measured))
+    else:
+        print_line(f"{title}\n\n{counted.to_text(measured)}")
+    if html is not None:
+        say(f"page: {html}")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """Channels and sizes from text."""
+    try:
+        shape = tuple(map(int, text.split(",")))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1 or math.prod(shape) > LARGEST:
+        raise typer.BadParameter(
+            "it must be channels, then sizes, whole numbers above 0 with commas between them and "
+            f"a product of at most {LARGEST:,}, such as 3,224,224: got {text!r}",
+            param_hint="--input",
+        )
+    return shape
+
+
+def _published(name: str, channels: int, classes: int | None) -> "nn.Module":
+    import torch
+
+    from pointwise.errors import DataError
+    from pointwise.networks import build
+
+    try:
+        with torch.device("meta"):
+            return build(name, channels=channels, classes=classes)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _fitted(folder: Path, shape: tuple[int, ...] | None) -> "tuple[nn.Module, tuple[int, ...]]":
+    """The network of a model folder, and one row of its columns where no shape is given."""
+    from pointwise.estimators import load
+
+    network = load(folder).network_
+    return network, shape or (network.numbers.c_in + network.categories.c_in,)
+
+
+def _count(model: "nn.Module", shape: tuple[int, ...]) -> "Cost":
+    import torch
+
+    from pointwise.inspection.cost import cost as count
+
+    return count(model, torch.empty(1, *shape, device=next(model.parameters()).device))
+
+
+def _measured() -> "Machine":
+    from pointwise.inspection.machine import measure_machine
+
+    return measure_machine()
+
+
+def _with_machine(counted: "Cost", machine: "Machine | None") -> dict[str, object]:
+    """The counts; with a machine what it does in a second, and on each layer what it waits for."""
+    result = counted.to_dict()
+    if machine is None:
+        return result
+    bound = {id(one) for one in counted.memory_bound(machine)}
+    for layer, one in zip(result["layers"], counted.layers, strict=True):
+        layer["memory_bound"] = id(one) in bound
+    figures = {
+        "macs_per_s": machine.macs_per_s,
+        "bytes_per_s": machine.bytes_per_s,
+        "ridge": machine.ridge,
+    }
+    return {**result, "machine": figures}
+
+
+def _write_page(path: Path, title: str, counted: "Cost", machine: "Machine | None") -> None:
+    from pointwise._atomic import write_text
+    from pointwise._pages.page import page
+    from pointwise.errors import DataError
+
+    head = f'<header>\n<p class="eyebrow">What it costs</p>\n<h1>{escape(title)}</h1>\n</header>\n'
+    try:
+        write_text(path, page(f"{title}: cost", head + counted.to_html(machine)))
+    except OSError as error:
+        raise DataError(f"cannot write the page {path}: {error.strerror}") from error
