@@ -6,10 +6,10 @@ Run: python benchmarks/adult.py
 import time
 
 import torch
-from shared_data import adult
 
 from pointwise import PointwiseClassifier
 from pointwise.studies import fit_baselines, score, take_apart
+from shared_data import adult
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import torch
-from shared_data import california
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pointwise import PointwiseRegressor
+from shared_data import california
 
 
 def rmse(actual: np.ndarray, predicted: np.ndarray) -> float:

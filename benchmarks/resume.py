@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from shared_data import DATA, california
 from torch import Tensor
 
 from pointwise import PointwiseRegressor
 from pointwise.training import Checkpoint
+from shared_data import DATA, california
 
 MODES: dict[str, float | None] = {"none": None, "every 10 s": 10.0, "every epoch": 0.0}
 

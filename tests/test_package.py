@@ -16,7 +16,8 @@ TESTS = Path(__file__).parent
 
 PUBLIC = {
     "pointwise": (
-        "PointwiseClassifier PointwiseRegressor __version__ functional inspection load networks nn save"
+        "PointwiseClassifier PointwiseRegressor __version__ functional inspection load networks nn "
+        "save"
     ),
     "pointwise.functional": "Affine add block_diagonal compose fold_affine pointwise regroup",
     "pointwise.nn": (
