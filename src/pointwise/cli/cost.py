@@ -150,8 +150,12 @@ def _write_page(path: Path, title: str, counted: "Cost", machine: "Machine | Non
     from pointwise._atomic import write_text
     from pointwise._pages.page import page
     from pointwise.errors import DataError
+    from pointwise.inspection.plots import plot_cost
 
     head = f'<header>\n<p class="eyebrow">What it costs</p>\n<h1>{escape(title)}</h1>\n</header>\n'
+    if counted.total.macs:
+        chart = plot_cost(counted, key="cost")
+        head += f'<section>\n<figure class="chart">\n{chart}</figure>\n</section>\n'
     try:
         write_text(path, page(f"{title}: cost", head + counted.to_html(machine)))
     except OSError as error:
