@@ -376,14 +376,18 @@ def main() -> None:
     columns = header.split(", ") + ["every other / pointwise"] * options.all
     print("| " + " | ".join(columns) + " |")
     print("| " + " | ".join(["---"] * len(columns)) + " |")
-    ratios = []
+    ratios: dict[type, list[float]] = {Case: [], Members: []}
     for case in CASES:
         if options.only in case.name:
             for line, ratio in lines_of(case, budget_s, options.all):
                 print(line, flush=True)
-                ratios.append(ratio)
-    above = sum(ratio > 1.1 for ratio in ratios)
-    print(f"\nworst ratio {max(ratios):.2f}; above 1.1: {above} of {len(ratios)}")
+                ratios[type(case)].append(ratio)
+    print()
+    for kind, what in ((Case, "pointwise"), (Members, "networks of members")):
+        found = ratios[kind]
+        if found:
+            above = sum(ratio > 1.1 for ratio in found)
+            print(f"{what}: worst ratio {max(found):.2f}; above 1.1: {above} of {len(found)}")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,15 @@ SMALL_IMAGE = 8192
 """Up to so many values ``F.conv2d`` takes an image 1.1 to 1.4 times faster: it reshapes nothing."""
 
 MANY_VALUES = 1 << 20
-"""From so many values on, rows of one group predict faster as an image."""
+MANY_POSITIONS = 16384
+"""From so many values of 64 channels or more, or four times so many positions, one group predicts
+faster as an image. From so many positions, several groups train so; a quarter, and they predict."""
 
-MANY_ROWS = 16384
-"""From so many rows on, groups train faster as an image; a quarter of it, and they predict so."""
+LARGE_IMAGE = 1024
+"""Positions of an image that is taken as it is; many small ones are one large image."""
+
+FEW_OUTPUTS = 8
+"""With fewer output channels ``F.linear`` is up to twice as fast at any size."""
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
@@ -55,27 +60,36 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
         torch.Size([2, 4, 5, 7])
     """
     _check(x, weight, bias, groups)
+    if _small_image(x, groups):
+        return F.conv2d(x, weight.view(*weight.shape, 1, 1), bias)
     if is_channels_last(x):
+        if _gains_as_image(x, weight, groups):
+            return _on_image(x, weight, bias, groups)
         return from_rows(_on_rows(to_rows(x), weight, bias, groups), x)
     if x.shape[0] == 1:
-        if _small_image(x, groups):
-            return F.conv2d(x, weight[..., None, None], bias)
         y = _on_columns(x.reshape(x.shape[1], -1), weight, bias, groups)
         return y.reshape(1, weight.shape[0], *x.shape[2:])
-    if _fewest_positions(x, groups):
-        return from_rows(_on_rows(to_rows(x), weight, bias, groups), x)
     if _few_positions(x, weight, groups):
+        if groups == 1 and math.prod(x.shape[2:]) <= FEWEST_POSITIONS:
+            return from_rows(_on_rows(to_rows(x), weight, bias, groups), x)
         return from_columns(_on_columns(to_columns(x), weight, bias, groups), x)
     return _on_planar(x, weight, bias, groups)
 
 
+def _on_image(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """Channels-last memory of any rank as images of ``F.conv2d``, large ones."""
+    kernel = weight.view(*weight.shape, 1, 1)
+    if x.ndim == 4 and x.shape[2] * x.shape[3] >= LARGE_IMAGE:
+        return F.conv2d(x, kernel, bias, groups=groups)
+    rows = to_rows(x)
+    height = math.gcd(rows.shape[0], 128)
+    image = rows.reshape(1, height, -1, rows.shape[1]).permute(0, 3, 1, 2)
+    y = F.conv2d(image, kernel, bias, groups=groups).permute(0, 2, 3, 1)
+    return from_rows(y.reshape(-1, weight.shape[0]), x)
+
+
 def _on_rows(rows: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
     """``(P, C_in)`` to ``(P, C_out)``; in groups, one batched product with a group a batch."""
-    width = _image_width(rows, weight, groups)
-    if width:
-        image = rows.reshape(1, -1, width, rows.shape[1]).permute(0, 3, 1, 2)
-        y = F.conv2d(image, weight[..., None, None], bias, groups=groups)
-        return y.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])
     if groups == 1:
         return F.linear(rows, weight, bias)
     x = rows.unflatten(1, (groups, -1)).transpose(0, 1)  # (G, P, C_in / G), a view
@@ -119,40 +133,36 @@ def _bmm(bias: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     return torch.bmm(left, right) if bias is None else torch.baddbmm(bias, left, right)
 
 
-def _image_width(rows: Tensor, weight: Tensor, groups: int) -> int:
-    """Width at which rows run faster as one channels-last image in ``F.conv2d``.
+def _gains_as_image(x: Tensor, weight: Tensor, groups: int) -> bool:
+    """Whether channels-last memory runs faster in ``F.conv2d``.
 
     It splits positions between threads, adds the bias on the way and knows groups: on two threads
-    many rows predict 1.1 to 3 times faster in one group and up to 10 times in several, which also
-    train up to 1.6 times faster. One group trains slower, and on one thread nothing is gained.
+    many positions predict 1.1 to 3 times faster in one group and up to 10 times in several, which
+    also train up to 1.6 times faster. One group trains slower, and one thread gains nothing.
 
     Returns:
-        The width, or 0 where other spellings are as fast.
+        Whether it does.
     """
-    if rows.device.type != "cpu" or rows.dtype != torch.float32 or torch.get_num_threads() == 1:
-        return 0
+    if torch.get_num_threads() == 1 or x.dtype != torch.float32 or not x.is_cpu:
+        return False
     if torch.compiler.is_compiling():  # a graph must hold for other sizes too
-        return 0
+        return False
+    values = x.numel()
+    positions = values // x.shape[1]
+    if positions % 8:
+        return False
     trains = torch.is_grad_enabled() and weight.requires_grad
-    if groups == 1:
-        many = not trains and rows.numel() >= MANY_VALUES
-    else:
-        many = rows.shape[0] >= (MANY_ROWS if trains else MANY_ROWS // 4)
-    return math.gcd(rows.shape[0], 64) if many and rows.shape[0] % 8 == 0 else 0
+    if groups > 1:
+        return positions >= (MANY_POSITIONS if trains else MANY_POSITIONS // 4)
+    many = (values >= MANY_VALUES and x.shape[1] >= 64) or positions >= 4 * MANY_POSITIONS
+    return many and not trains and weight.shape[0] >= FEW_OUTPUTS
 
 
 def _small_image(x: Tensor, groups: int) -> bool:
-    """Whether one image is so small that reshaping it costs what the product costs."""
-    if groups > 1 or x.ndim != 4 or torch.compiler.is_compiling():
+    """Whether it is one image so small that reshaping it costs what the product costs."""
+    if x.ndim != 4 or not 0 < x.numel() <= SMALL_IMAGE or groups > 1 or x.shape[0] > 1:
         return False
-    return 0 < x.numel() <= SMALL_IMAGE and x.device.type == "cpu"
-
-
-def _fewest_positions(x: Tensor, groups: int) -> bool:
-    """Whether samples are so small that rows are quicker to gather than columns."""
-    if groups > 1 or torch.compiler.is_compiling():
-        return False
-    return math.prod(x.shape[2:]) <= FEWEST_POSITIONS
+    return x.is_cpu and not torch.compiler.is_compiling()
 
 
 def _few_positions(x: Tensor, weight: Tensor, groups: int) -> bool:
@@ -178,7 +188,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
             f"weight must have shape (C_out, C_in / groups), got {tuple(weight.shape)}"
         )
     c_out, c_group = weight.shape
-    if groups < 1 or c_out % groups:
+    if groups != 1 and (groups < 1 or c_out % groups):
         raise ValueError(f"groups must divide C_out: got groups={groups}, C_out={c_out}")
     if x.ndim < 2 or x.shape[1] != c_group * groups:
         raise ValueError(f"x must have shape (N, {c_group * groups}, *S), got {tuple(x.shape)}")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pointwise.functional.checks import check_input
 from pointwise.nn.conv import MakeNorm
+from pointwise.nn.dropout import Dropout
 from pointwise.nn.mlpconv import MLPConv
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.nn.pooling import GlobalAveragePool
@@ -92,7 +93,7 @@ class NetworkInNetwork(nn.Module):
         for stage in earlier:
             self.features.append(MLPConv(channels, stage.widths, kernel=stage.kernel, norm=norm))
             self.features.append(stage.pool(3, 2, ceil_mode=True))
-            self.features.append(nn.Dropout(dropout))
+            self.features.append(Dropout(dropout))
             channels = stage.widths[-1]
         self.head = MLPConv(channels, (*last.widths, classes), kernel=last.kernel, norm=norm)
         self.average = GlobalAveragePool()
