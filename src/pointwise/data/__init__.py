@@ -2,18 +2,27 @@
 
 from pointwise.data.coding import TableCoding, code_table
 from pointwise.data.files import TableFile, read_table, write_table
+from pointwise.data.idx import read_idx, write_idx
+from pointwise.data.images import ImageSet, read_images
+from pointwise.data.masks import MaskedImages, read_masked_images
 from pointwise.data.summary import summarize, suspicious_columns
 from pointwise.data.table import Column, Table, as_table
 
 __all__ = [
     "Column",
+    "ImageSet",
+    "MaskedImages",
     "Table",
     "TableCoding",
     "TableFile",
     "as_table",
     "code_table",
+    "read_idx",
+    "read_images",
+    "read_masked_images",
     "read_table",
     "summarize",
     "suspicious_columns",
+    "write_idx",
     "write_table",
 ]
