@@ -43,7 +43,8 @@ PUBLIC = {
     ),
     "pointwise.data": (
         "Column ImageSet MaskedImages Table TableCoding TableFile as_table code_table read_idx "
-        "read_images read_masked_images read_table summarize suspicious_columns write_idx write_table"
+        "read_images read_masked_images read_table summarize suspicious_columns write_idx "
+        "write_table"
     ),
     "pointwise.modelfiles": (
         "ModelFolder check_target model_card read_config read_model read_report write_model"
