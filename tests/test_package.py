@@ -16,8 +16,8 @@ TESTS = Path(__file__).parent
 
 PUBLIC = {
     "pointwise": (
-        "PointwiseClassifier PointwiseRegressor __version__ functional inspection load networks nn "
-        "save"
+        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter __version__ functional "
+        "inspection load networks nn save"
     ),
     "pointwise.functional": "Affine add block_diagonal compose fold_affine pointwise regroup",
     "pointwise.nn": (
@@ -49,7 +49,9 @@ PUBLIC = {
     "pointwise.modelfiles": (
         "ModelFolder check_target model_card read_config read_model read_report write_model"
     ),
-    "pointwise.estimators": "PointwiseClassifier PointwiseRegressor load save",
+    "pointwise.estimators": (
+        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter load save"
+    ),
     "pointwise.reports": (
         "Report classification_figures permutation_importance regression_figures render_html"
     ),

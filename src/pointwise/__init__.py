@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pointwise import functional, inspection, networks, nn
-    from pointwise.estimators import PointwiseClassifier, PointwiseRegressor, load, save
+    from pointwise.estimators import (
+        ImageClassifier,
+        PointwiseClassifier,
+        PointwiseRegressor,
+        Segmenter,
+        load,
+        save,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageClassifier",
     "PointwiseClassifier",
     "PointwiseRegressor",
+    "Segmenter",
     "__version__",
     "functional",
     "inspection",
@@ -30,6 +39,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ImageClassifier": "pointwise.estimators",
+    "Segmenter": "pointwise.estimators",
     "PointwiseClassifier": "pointwise.estimators",
     "PointwiseRegressor": "pointwise.estimators",
     "load": "pointwise.estimators",

@@ -3,11 +3,9 @@
 import copy
 import warnings
 from abc import abstractmethod
-from contextlib import closing
-from dataclasses import asdict
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -22,15 +20,14 @@ from pointwise.data.coding import check_finite, code_table
 from pointwise.data.table import Table, as_table, is_frame
 from pointwise.errors import DataError, DataWarning
 from pointwise.estimators.building import build_network
-from pointwise.estimators.progress import with_progress
+from pointwise.estimators.devices import Precision, device_of, product_type
+from pointwise.estimators.following import follow
 from pointwise.estimators.splitting import Index, split_rows
-from pointwise.estimators.threads import threads_for
 from pointwise.inspection import count_parameters
 from pointwise.nn import ChannelScale, TableNetwork
-from pointwise.training import Checkpoint, Epoch, Objective, Rows, Settings, train
+from pointwise.training import Checkpoint, Objective, Rows, Settings, train
 
 Floats: TypeAlias = NDArray[np.float64]
-Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16"]
 
 EXACT_ROWS = 16384
 """Up to this many rows are predicted in float64: it costs nothing that a person would notice, and
@@ -177,7 +174,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
                 dropout=self.dropout,
             )
         dtype = torch.float64 if self.precision == "float64" else torch.float32
-        self.network_.to(_device(self.device), dtype)
+        self.network_.to(device_of(self.device), dtype)
 
     def _train(
         self,
@@ -190,7 +187,6 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         if isinstance(checkpoint, str | Path):
             checkpoint = Checkpoint(checkpoint)
         objective = self._objective()
-        history: list[Epoch] = []
         epochs = train(
             self.network_,
             objective,
@@ -201,31 +197,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             checkpoint=checkpoint,
         )
         macs = settings.batch_size * count_parameters(self.network_)
-        with closing(epochs), threads_for(macs):
-            shown = (
-                with_progress(epochs, settings.max_epochs, self._loss_name)
-                if self.verbose
-                else epochs
-            )
-            try:
-                for epoch in shown:
-                    history.append(epoch)
-            except KeyboardInterrupt:
-                if not history:
-                    raise
-                warnings.warn(
-                    f"interrupted after {len(history)} epochs: the best one so far is kept",
-                    UserWarning,
-                    3,
-                )
-        best = [epoch.epoch for epoch in history if epoch.best]
-        if not best:
-            raise DataError(
-                "training diverged in its first epoch (the loss is not finite): "
-                f"lower learning_rate (now {self.learning_rate:g})"
-            )
-        self.history_ = [asdict(epoch) for epoch in history]
-        self.best_epoch_ = best[-1]
+        unit = self._loss_name if self.verbose else None
+        self.history_, self.best_epoch_ = follow(epochs, settings, macs=macs, unit=unit)
 
     def _read(self, x: Any, *, reset: bool) -> Table:
         """Read ``x`` as a table by scikit-learn's rules for names and numbers of columns."""
@@ -280,9 +253,6 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _settings(self, rows: int, seed: int) -> Settings:
         """Settings for this many rows."""
-        lowest = torch.bfloat16 if self.precision == "bfloat16" else None
-        if self.precision == "auto" and _device(self.device).type == "cuda":
-            lowest = torch.bfloat16
         batch = int(2 ** np.clip(np.round(np.log2(rows / 50)), 5, 10))
         return Settings(
             batch_size=self.batch_size or batch,
@@ -291,7 +261,7 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             patience=self.patience,
             time_limit_s=self.time_limit,
             seed=seed,
-            autocast=lowest,
+            autocast=product_type(self.precision, device_of(self.device)),
         )
 
     def _outputs(self, x: Any) -> Tensor:
@@ -382,15 +352,3 @@ def _take(table: Table, index: Index) -> Table:
 
 def _tensor(values: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(like.device, like.dtype)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name).cpu()  # one that is not here fails only when it is used
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device must be 'auto' or one that is here, like 'cpu' or 'cuda:0', got {name!r}"
-        ) from error
-    return torch.device(name)

@@ -3,19 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import narwhals as nw
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
-from pointwise.data.table import missing_in
 from pointwise.errors import DataError
-from pointwise.estimators.base import Floats, Precision, TableEstimator
+from pointwise.estimators.base import Floats, TableEstimator
+from pointwise.estimators.devices import Precision
+from pointwise.estimators.labels import class_numbers, find_classes, read_labels
 from pointwise.nn import ChannelScale
 from pointwise.training import CrossEntropy
 
@@ -130,26 +128,10 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
         return labels
 
     def _read_target(self, y: Any, rows: int, *, reset: bool) -> NDArray[Any]:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        labels = _read_labels(y)
-        check_classification_targets(labels)
-        if len(labels) != rows:
-            raise DataError(f"y must have one entry per row: got {len(labels)} for {rows} rows")
+        labels = read_labels(y, rows)
         if reset:
-            self.classes_ = np.unique(labels)
-            if len(self.classes_) < 2:
-                only = self.classes_.tolist()[0]
-                raise DataError(f"y must have at least 2 classes, got 1 class: all are {only!r}")
-        index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        strange = labels != self.classes_[index]
-        if strange.any():
-            raise DataError(
-                f"y holds a class that training did not have: {labels[strange].tolist()[0]!r}; "
-                f"known are {', '.join(map(repr, self.classes_[:10].tolist()))}"
-            )
-        found: NDArray[Any] = index
-        return found
+            self.classes_ = find_classes(labels)
+        return class_numbers(labels, self.classes_)
 
     def _class_weight(self, target: NDArray[Any]) -> Floats:
         given = self.class_weight
@@ -179,22 +161,3 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
 
     def _objective(self) -> CrossEntropy:
         return CrossEntropy(self.network_.mlp.members)
-
-
-def _read_labels(y: Any) -> NDArray[Any]:
-    """Labels ``(N,)`` of one kind, in the type that NumPy has for it."""
-    y = nw.from_native(y, series_only=True, pass_through=True)
-    labels: NDArray[Any] = column_or_1d(y.to_numpy() if isinstance(y, nw.Series) else y, warn=True)
-    missing = ~np.isfinite(labels) if labels.dtype.kind == "f" else missing_in(labels)
-    if missing.any():
-        raise DataError(
-            f"y must have a class in every row: {int(missing.sum())} rows hold NaN, infinity or "
-            f"nothing, the first is row {int(missing.argmax())}; remove those rows"
-        )
-    if labels.dtype.kind != "O" or all(isinstance(label, str) for label in labels):
-        return labels
-    kinds = {type(label).__name__: label for label in labels}
-    if len(kinds) > 1:
-        shown = " and ".join(f"{label!r} ({kind})" for kind, label in kinds.items())
-        raise DataError(f"y must hold labels of one kind, got {shown}: write all of them as text")
-    return np.array(labels.tolist())

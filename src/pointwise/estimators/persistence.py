@@ -13,16 +13,26 @@ from pointwise.data.coding import ColumnCoding, TableCoding
 from pointwise.errors import ModelFileError
 from pointwise.estimators.building import blank_network, network_config
 from pointwise.estimators.classifier import PointwiseClassifier
+from pointwise.estimators.image_classifier import ImageClassifier
+from pointwise.estimators.image_persistence import image_config, restore_image_model
+from pointwise.estimators.labels import labels_array
 from pointwise.estimators.regressor import PointwiseRegressor
+from pointwise.estimators.segmenter import Segmenter
 from pointwise.modelfiles import model_card, read_model, write_model
 
-Estimator: TypeAlias = PointwiseRegressor | PointwiseClassifier
+TableModel: TypeAlias = PointwiseRegressor | PointwiseClassifier
+ImageModel: TypeAlias = ImageClassifier | Segmenter
+Estimator: TypeAlias = TableModel | ImageModel
 
-ESTIMATORS: dict[str, type[PointwiseRegressor] | type[PointwiseClassifier]] = {
+TABLE_MODELS: dict[str, type[PointwiseRegressor] | type[PointwiseClassifier]] = {
     "PointwiseClassifier": PointwiseClassifier,
     "PointwiseRegressor": PointwiseRegressor,
 }
-"""The classes that a model folder may name: a closed table, so that loading imports nothing."""
+IMAGE_MODELS: dict[str, type[ImageClassifier] | type[Segmenter]] = {
+    "ImageClassifier": ImageClassifier,
+    "Segmenter": Segmenter,
+}
+"""The classes that a model folder may name: closed tables, so that loading imports nothing."""
 
 
 def save(
@@ -65,26 +75,18 @@ def save(
         np.True_
     """
     check_is_fitted(model, "network_")
-    regression = isinstance(model, PointwiseRegressor)
-    outputs = model.n_targets_ if regression else 1
-    names = list(targets or (["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]))
-    if len(names) != outputs:
-        raise ModelFileError(f"targets must have one name per target ({outputs}), got {names}")
     parameters = model.get_params(deep=False)
     if not isinstance(parameters["random_state"], int | np.integer | None):
         parameters["random_state"] = None  # a generator's state is not a parameter of the model
-    if isinstance(weights := parameters.get("class_weight"), Mapping):
-        parameters["class_weight"] = [[label, float(weight)] for label, weight in weights.items()]
+    described = (
+        image_config(model, parameters, targets)
+        if isinstance(model, ImageClassifier | Segmenter)
+        else _table_config(model, parameters, targets)
+    )
     config: dict[str, Any] = {
-        "task": "regression" if regression else "classification",
+        "task": described["task"],
         "estimator": type(model).__name__,
-        "columns": [asdict(column) for column in model.coding_.columns],
-        "named_columns": hasattr(model, "feature_names_in_"),
-        "targets": names,
-        "single_target": model.single_target_ if regression else True,
-        "classes": None if regression else model.classes_.tolist(),
-        "network": network_config(model.network_),
-        "parameters": parameters,
+        **described,
         "training": {
             "best_epoch": model.best_epoch_,
             "rows": model.rows_,
@@ -94,6 +96,28 @@ def save(
     }
     card = model_card(config, rows=rows or model.rows_, baselines=baselines)
     write_model(path, model.network_.state_dict(), config, card=card, report=report)
+
+
+def _table_config(
+    model: TableModel, parameters: dict[str, Any], targets: Sequence[str] | None
+) -> dict[str, Any]:
+    regression = isinstance(model, PointwiseRegressor)
+    outputs = model.n_targets_ if regression else 1
+    names = list(targets or (["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]))
+    if len(names) != outputs:
+        raise ModelFileError(f"targets must have one name per target ({outputs}), got {names}")
+    if isinstance(weights := parameters.get("class_weight"), Mapping):
+        parameters["class_weight"] = [[label, float(weight)] for label, weight in weights.items()]
+    return {
+        "task": "regression" if regression else "classification",
+        "columns": [asdict(column) for column in model.coding_.columns],
+        "named_columns": hasattr(model, "feature_names_in_"),
+        "targets": names,
+        "single_target": model.single_target_ if regression else True,
+        "classes": None if regression else model.classes_.tolist(),
+        "network": network_config(model.network_),
+        "parameters": parameters,
+    }
 
 
 def _by_column(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -137,7 +161,27 @@ def load(path: str | Path) -> Estimator:
 
 
 def _restore(config: dict[str, Any], tensors: dict[str, Any]) -> Estimator:
-    kind = ESTIMATORS[config["estimator"]]
+    name = config["estimator"]
+    model = (
+        restore_image_model(IMAGE_MODELS[name], config, tensors)
+        if name in IMAGE_MODELS
+        else _restore_table_model(TABLE_MODELS[name], config, tensors)
+    )
+    model.network_.eval()
+    history = config["training"]["history"]
+    model.history_ = [
+        dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)
+    ]
+    model.best_epoch_ = config["training"]["best_epoch"]
+    model.rows_ = config["training"]["rows"]
+    return model
+
+
+def _restore_table_model(
+    kind: type[PointwiseRegressor] | type[PointwiseClassifier],
+    config: dict[str, Any],
+    tensors: dict[str, Any],
+) -> TableModel:
     parameters = config["parameters"]
     parameters = {**parameters, "hidden": tuple(parameters["hidden"])}
     if isinstance(weights := parameters.get("class_weight"), list):
@@ -156,20 +200,11 @@ def _restore(config: dict[str, Any], tensors: dict[str, Any]) -> Estimator:
     matrix = next(name for name, value in network.named_parameters() if value is network.weight)
     model.network_ = network.to(tensors[matrix].dtype)
     model.network_.load_state_dict(tensors)
-    model.network_.eval()
-    history = config["training"]["history"]
-    model.history_ = [
-        dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)
-    ]
-    model.best_epoch_ = config["training"]["best_epoch"]
-    model.rows_ = config["training"]["rows"]
     if isinstance(model, PointwiseRegressor):
         model.single_target_ = config["single_target"]
         model.n_targets_ = len(config["targets"])
     else:
-        classes = config["classes"]
-        text = all(isinstance(c, str) for c in classes)
-        model.classes_ = np.array(classes, dtype=object if text else None)
+        model.classes_ = labels_array(config["classes"])
     return model
 
 

@@ -14,10 +14,10 @@ SHOWN = 50
 _TEMPLATE = """\
 ---
 library_name: pointwise
-pipeline_tag: tabular-{task}
+pipeline_tag: {tag}
 tags:
 - pointwise
-- tabular-{task}
+- {tag}
 - 1x1-convolution
 {front_metrics}---
 
@@ -29,6 +29,9 @@ tags:
 
 {results}
 
+{about}"""
+
+_ABOUT_TABLES = """\
 ## Use
 
 ```python
@@ -54,6 +57,30 @@ pointwise predict FOLDER data.csv --out predictions.csv
   was gathered otherwise, or later.
 """
 
+_ABOUT_IMAGES = """\
+## Use
+
+```python
+from pointwise import load
+
+model = load("folder")  # the folder that holds this file
+predictions = model.predict(images)  # an array (N, C, H, W), see below
+```
+
+## Images
+
+- {channels} of {height} x {width} pixels in training; other sizes are taken too.
+- {unit}
+
+## Limits
+
+- Objects much larger or smaller than in training, and images taken otherwise, are extrapolated:
+  there is no evidence for how good the predictions are there.
+- An image of none of the classes is given one of them all the same.
+- The results above are for images like those it was trained on. They say nothing about images that
+  were gathered otherwise, or later.
+"""
+
 
 def model_card(
     config: Mapping[str, Any],
@@ -66,7 +93,9 @@ def model_card(
     Args:
         config: Config of the model. Read here: ``task``, ``estimator``, ``targets`` and ``columns``
             (names, or mappings with ``name`` and perhaps ``kind``), ``classes``, ``metrics``
-            (numbers by name), and from ``network`` its ``members`` and ``parameters`` where given.
+            (numbers by name), and from ``network`` its ``members`` and ``parameters`` where given;
+            for models of images also ``images`` (channels, size and unit), ``class_names`` and the
+            network's ``backbone``.
         rows: How many rows each part of the data has; the metrics are those on the last part.
         baselines: Other models on the same rows: each a ``name`` and the same metrics, beside it
             or under ``metrics``.
@@ -84,23 +113,57 @@ def model_card(
         <BLANKLINE>
         This model predicts `price` (regression) from 1 column. ...
     """
-    task = "classification" if config["task"] == "classification" else "regression"
+    images = "images" in config
     metrics = _numbers(config["metrics"])
     tags = [f"- {name}\n" for name in metrics if re.fullmatch("[a-z][a-z0-9_]*", name)]
     return _TEMPLATE.format(
-        task=task,
+        tag=f"{'image' if images else 'tabular'}-{_task(config)}",
         front_metrics="metrics:\n" + "".join(tags) if tags else "",
         title=f"{_text(config['estimator'])}: {', '.join(_names(config['targets'], 3))}",
-        what=_what(config, task),
-        results=_results(metrics, rows, baselines),
-        columns="\n".join(f"- {line}" for line in _names(config["columns"])),
+        what=_what_of_images(config) if images else _what(config),
+        results=_results(metrics, rows, baselines, "Images" if images else "Rows"),
+        about=_about_images(config["images"]) if images else _about_table(config),
     )
 
 
-def _what(config: Mapping[str, Any], task: str) -> str:
+def _task(config: Mapping[str, Any]) -> str:
+    """The task, as a word of ours: a config may hold anything."""
+    task = config["task"]
+    return task if task in ("classification", "segmentation") else "regression"
+
+
+def _about_table(config: Mapping[str, Any]) -> str:
+    columns = "\n".join(f"- {line}" for line in _names(config["columns"]))
+    return _ABOUT_TABLES.format(columns=columns)
+
+
+def _about_images(images: Mapping[str, Any]) -> str:
+    count = images["channels"]
+    own = f"Floats, {images['lowest']:g} to {images['highest']:g} in training: give the same unit."
+    return _ABOUT_IMAGES.format(
+        channels="1 channel" if count == 1 else f"{count} channels",
+        height=images["height"],
+        width=images["width"],
+        unit="Bytes, or floats from 0 to 1." if images["unit"] == "byte" else own,
+    )
+
+
+def _what_of_images(config: Mapping[str, Any]) -> str:
+    targets, task = ", ".join(_names(config["targets"])), _task(config)
+    of = "each pixel of an image" if task == "segmentation" else "an image"
+    lines = [f"This model predicts {targets} ({task}) of {of}."]
+    if classes := config.get("class_names") or config["classes"]:
+        lines.append(f"Its classes are {', '.join(_names(classes, 20))}.")
+    network = config.get("network", {})
+    lines.append(f"Its network is {_code(network.get('backbone', 'one of its own'))}, behind")
+    lines.append("a layer that brings every channel to mean 0 and deviation 1.")
+    return "\n".join(lines)
+
+
+def _what(config: Mapping[str, Any]) -> str:
     targets, count = ", ".join(_names(config["targets"])), len(config["columns"])
     columns = "1 column" if count == 1 else f"{count} columns"
-    lines = [f"This model predicts {targets} ({task}) from {columns}."]
+    lines = [f"This model predicts {targets} ({_task(config)}) from {columns}."]
     if config["classes"]:
         lines.append(f"Its classes are {', '.join(_names(config['classes'], 20))}.")
     lines += [
@@ -118,12 +181,16 @@ def _what(config: Mapping[str, Any], task: str) -> str:
 
 
 def _results(
-    metrics: Mapping[str, float], rows: Mapping[str, int], baselines: Sequence[Mapping[str, Any]]
+    metrics: Mapping[str, float],
+    rows: Mapping[str, int],
+    baselines: Sequence[Mapping[str, Any]],
+    what: str,
 ) -> str:
     lines = []
     if rows:
         parts = [f"{count:,} {_text(name)}" for name, count in rows.items()]
-        lines.append(f"Rows: {', '.join(parts)}. The figures are for the {parts[-1]} rows.")
+        last = f"{parts[-1]} {what.lower()}"
+        lines.append(f"{what}: {', '.join(parts)}. The figures are for the {last}.")
         if list(rows)[-1].startswith("valid"):
             lines.append("They also chose the epoch that was kept, which flatters the model a bit.")
         lines.append("")

@@ -13,7 +13,7 @@ from pointwise.modelfiles._json import decode_object, json_type
 FORMAT = "pointwise"
 SCHEMA_VERSION = 1
 WEIGHTS = "model.safetensors"
-TASKS = ("regression", "classification")
+TASKS = ("regression", "classification", "segmentation")
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -5,10 +5,16 @@ mean, which would let members cancel out each other's errors on the training row
 """
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from pointwise.functional.overlap import confusion, mean_iou
+
+UNKNOWN = 255
+"""Class number of pixels whose class is not known: masks are bytes."""
 
 
 class Objective(Protocol):
@@ -23,10 +29,11 @@ class Objective(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class SquaredError:
     """Squared error, meaned over targets; the ensemble predicts its members' mean.
 
-    Args:
+    Attributes:
         members: Number of members ``M`` side by side in the output.
 
     Raises:
@@ -39,8 +46,7 @@ class SquaredError:
         (tensor([1.]), tensor([0.]))
     """
 
-    def __init__(self, members: int) -> None:
-        self.members = members
+    members: int
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over members of each row's squared error, ``(N,)``."""
@@ -61,10 +67,11 @@ class SquaredError:
         return members
 
 
+@dataclass(frozen=True)
 class CrossEntropy:
     """Cross-entropy of class numbers; the ensemble predicts its members' mean probabilities.
 
-    Args:
+    Attributes:
         members: Number of members ``M`` side by side in the output.
 
     Example:
@@ -74,8 +81,7 @@ class CrossEntropy:
         tensor([0.6931])
     """
 
-    def __init__(self, members: int) -> None:
-        self.members = members
+    members: int
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over members of each row's cross-entropy, ``(N,)``."""
@@ -88,3 +94,41 @@ class CrossEntropy:
         log_proba = output.unflatten(1, (self.members, -1)).log_softmax(2)
         mean = log_proba.logsumexp(1) - math.log(self.members)
         return F.nll_loss(mean, target, reduction="none")
+
+
+@dataclass(frozen=True)
+class PixelCrossEntropy:
+    """Cross-entropy of every pixel's class; judged by how far the predicted masks overlap.
+
+    An image's loss is the mean over its pixels of known class, each times the weight of its class.
+    Weights that are 1 on average over all training pixels leave the losses' unit as it is.
+
+    Attributes:
+        weight: Weight of each class, or ``None`` for equal ones.
+        unknown: Class number of the pixels that do not count.
+
+    Example:
+        >>> import torch
+        >>> output, mask = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, 255]]])
+        >>> PixelCrossEntropy().loss(output, mask), PixelCrossEntropy().score(output, mask)
+        (tensor([0.6931]), tensor([0.7500]))
+    """
+
+    weight: tuple[float, ...] | None = None
+    unknown: int = UNKNOWN
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Each image's weighted cross-entropy: ``(N, K, *S)`` and ``(N, *S)`` to ``(N,)``."""
+        weight = None if self.weight is None else output.new_tensor(self.weight)
+        losses = F.cross_entropy(
+            output, target.long(), weight, ignore_index=self.unknown, reduction="none"
+        )
+        known = (target != self.unknown).flatten(1).sum(1)
+        return losses.flatten(1).sum(1) / known.clamp(min=1)
+
+    def score(self, output: Tensor, target: Tensor) -> Tensor:
+        """1 - each image's mean overlap, over the classes that are there or predicted: ``(N,)``."""
+        # Cross-entropy would choose an epoch before the masks are best: few sure mistakes raise it.
+        overlap = mean_iou(confusion(target, output.argmax(1), output.shape[1])).nan_to_num(1.0)
+        broken = 0 * output.flatten(1).sum(1)  # NaN where the output is not finite
+        return (1 - overlap).to(output.dtype) + broken

@@ -170,7 +170,7 @@ class Run:
         structure = (
             repr(self.network),
             self.forward,
-            type(self.objective).__qualname__,
+            repr(self.objective),
             repr(self.augment),
         )
         return fingerprint(tensors, (settings, structure))
@@ -196,6 +196,10 @@ class Run:
             index, key = name.split(".", 1)
             slots.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        for parameter, kept in self.optimizer.state.items():  # in the parameter's memory order:
+            for name, value in kept.items():  # the fused step goes by memory, not by index
+                if value.shape == parameter.shape:
+                    kept[name] = torch.empty_like(parameter).copy_(value)
         history = [Epoch(**record) for record in state["history"]]
         self.progress = Progress(
             state["step"], state["best_epoch"], state["planned_epochs"], history
