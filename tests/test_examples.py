@@ -75,3 +75,12 @@ def test_example_is_short_says_what_it_shows_and_is_tested(path):
     assert "\nShows " in text
     assert f"Run: python examples/{path.name}" in text
     assert f'output_of("{path.stem}", capsys)' in Path(__file__).read_text(encoding="utf-8")
+
+
+def test_two_image_classifiers_differ_in_parameters_and_errors(capsys):
+    printed = output_of("two_image_classifiers", capsys)
+    dense, nin = printed.splitlines()[1:]
+    assert dense.split()[-4:-2] == ["12,848,010", "12.9"]
+    assert nin.split()[-4:-2] == ["350,388", "50.7"]
+    errors = figures(r"([\d.]+)%$", dense) + figures(r"([\d.]+)%$", nin)
+    assert errors[1] < errors[0] < 10
