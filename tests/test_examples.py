@@ -77,7 +77,8 @@ def test_example_is_short_says_what_it_shows_and_is_tested(path):
     assert f'output_of("{path.stem}", capsys)' in Path(__file__).read_text(encoding="utf-8")
 
 
-def test_two_image_classifiers_differ_in_parameters_and_errors(capsys):
+def test_two_image_classifiers_differ_in_parameters_and_errors(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["two_image_classifiers.py"])
     printed = output_of("two_image_classifiers", capsys)
     dense, nin = printed.splitlines()[1:]
     assert dense.split()[-4:-2] == ["12,848,010", "12.9"]
