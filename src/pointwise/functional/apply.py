@@ -117,6 +117,8 @@ def _on_planar(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> T
     if groups == 1:
         w = weight.expand(n, -1, -1)
         b = None if bias is None else bias.unsqueeze(1)
+        if x.ndim == 3:
+            return _bmm(b, w, x)
         y = _bmm(b, w, x.flatten(2))
     else:
         # Copies the weights for each sample: samples are larger, and moving them together would be
