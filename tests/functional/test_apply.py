@@ -226,7 +226,8 @@ def test_case_tables_reach_many_positions_and_few() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize(
-    ("positions", "channels"), [(16384, 64), (4096 + 8, 16), (16384 + 1, 16), (65536, 16)]
+    ("positions", "channels"),
+    [(16384, 64), (4096 + 8, 16), (16384 + 1, 16), (65536, 16), (97 * 101, 16)],
 )
 def test_many_rows_on_several_threads(
     threads: int, groups: int, positions: int, channels: int
