@@ -30,8 +30,8 @@ SMALL_IMAGE = 8192
 
 MANY_POSITIONS = 4096
 MANY_VALUES = 1 << 20
-"""From so many positions, several groups are faster as images. One group predicts so from so many
-values of 64 channels or more, or 16 times so many positions."""
+"""From so many positions, several groups predict faster as images, and train so from four times as
+many. One group predicts so from so many values of 64 channels or more, or 16 times the positions."""
 
 MANY_IMAGES = 16
 SMALLEST_IMAGE = 64
@@ -81,7 +81,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
 
 
 def _on_image(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """Channels-last memory of any rank as images for ``F.conv2d``, small ones that stay in cache."""
+    """Channels-last memory of any rank as images for ``F.conv2d``, small enough to stay in cache."""
     kernel = weight.view(*weight.shape, 1, 1)
     if x.ndim == 4 and x.shape[0] >= MANY_IMAGES and x.shape[2] * x.shape[3] >= SMALLEST_IMAGE:
         return F.conv2d(x, kernel, bias, groups=groups)
@@ -154,12 +154,13 @@ def _gains_as_image(x: Tensor, weight: Tensor, groups: int) -> bool:
     positions = values // x.shape[1]
     if positions < MANY_POSITIONS or not x.is_cpu or x.dtype != torch.float32:
         return False
-    if groups == 1:
+    trains = torch.is_grad_enabled() and weight.requires_grad
+    if groups > 1:
+        gains = not trains or positions >= 4 * MANY_POSITIONS
+    else:
         many = (values >= MANY_VALUES and x.shape[1] >= 64) or positions >= 16 * MANY_POSITIONS
-        trains = torch.is_grad_enabled() and weight.requires_grad
-        if trains or not many or weight.shape[0] < FEW_OUTPUTS:
-            return False
-    return _image_size(positions) > 0
+        gains = many and not trains and weight.shape[0] >= FEW_OUTPUTS
+    return gains and _image_size(positions) > 0
 
 
 @lru_cache(maxsize=1024)
@@ -171,9 +172,9 @@ def _image_size(positions: int) -> int:
 
 def _small_image(x: Tensor, groups: int) -> bool:
     """Whether it is one image so small that reshaping it costs what the product costs."""
-    if x.ndim != 4 or not 0 < x.numel() <= SMALL_IMAGE or groups > 1 or x.shape[0] > 1:
+    if x.ndim != 4 or groups > 1 or torch.compiler.is_compiling():
         return False
-    return x.is_cpu and not torch.compiler.is_compiling()
+    return 0 < x.numel() <= SMALL_IMAGE and x.shape[0] == 1 and x.is_cpu
 
 
 def _few_positions(x: Tensor, weight: Tensor, groups: int) -> bool:
