@@ -16,19 +16,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from landsat import read_landsat
-from shared_data import DATA
 from sklearn.model_selection import train_test_split
 
+from landsat import read_landsat
 from pointwise.data.images import ImageSet, read_images
 from pointwise.studies.cells import CellCache
-from pointwise.studies.compare import CompareOptions, compare
+from pointwise.studies.compare import compare
 from pointwise.studies.compare_data import CompareData
+from pointwise.studies.compare_plan import CompareOptions
 from pointwise.training import Rows
 from pointwise.training.augment import Augmentations, RandomFlip, RandomShift
+from shared_data import DATA
 
 VALID = {"MNIST": 5000, "the CIFAR copy": 5000, "Landsat": 887}
 """Images of the published training part that choose the epoch."""
+
+CACHE = Path(tempfile.gettempdir()) / "pointwise-mlpconv-study"
 
 QUICK = {"learn": 5000, "valid": 1000, "test": 2000}
 
@@ -83,7 +86,7 @@ SETS: dict[str, tuple[Callable[[], CompareData], CompareOptions]] = {
         cifar,
         CompareOptions(width=24, epochs=12, augment=Augmentations(RandomShift(3), RandomFlip())),
     ),
-    "landsat": (landsat, CompareOptions(width=64, epochs=60, batch_size=128)),
+    "landsat": (landsat, CompareOptions(width=256, epochs=60, batch_size=128, seeds=10)),
 }
 
 
@@ -94,7 +97,7 @@ def quick(data: CompareData, options: CompareOptions) -> tuple[CompareData, Comp
         rows = getattr(data, part)
         index = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]
         chosen[part] = Rows(rows.x[index], rows.y[index])
-    options = replace(options, width=min(options.width, 16), epochs=min(options.epochs, 5))
+    options = replace(options, width=min(options.width, 16), epochs=min(options.epochs, 5), seeds=3)
     return replace(data, name=f"{data.name}, {QUICK['learn']:,} images at most", **chosen), options
 
 
@@ -107,15 +110,16 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--quick", action="store_true", help="few images, epochs and channels")
     parser.add_argument("--time-limit", type=float, help="seconds for each data set")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cache", type=Path, default=Path(".cache/mlpconv_study"))
-    parser.add_argument("--plot", type=Path, help="folder for mlpconv_NAME.svg and .html")
+    parser.add_argument("--seeds", type=int, help="trainings of every network")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"default: {CACHE}")
+    parser.add_argument("--plot", type=Path, help="folder for mlpconv_NAME.svg")
     asked = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name in asked.data:
         read, options = SETS[name]
         data = read()
-        options = replace(options, seeds=asked.seeds, time_limit_s=asked.time_limit)
+        seeds = asked.seeds or options.seeds
+        options = replace(options, seeds=seeds, time_limit_s=asked.time_limit)
         if asked.quick:
             data, options = quick(data, options)
         found = compare(data, options, cache=CellCache(asked.cache, say=tell), say=tell)
@@ -129,9 +133,7 @@ def main() -> None:
             flush=True,
         )
         if asked.plot:
-            asked.plot.mkdir(parents=True, exist_ok=True)
             (asked.plot / f"mlpconv_{name}.svg").write_text(found.plot(), encoding="utf-8")
-            (asked.plot / f"mlpconv_{name}.html").write_text(found.to_html(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,8 +56,9 @@ PUBLIC = {
         "Report classification_figures permutation_importance regression_figures render_html"
     ),
     "pointwise.studies": (
-        "Options Score TableStudy Task check_columns choose_task classification_metrics "
-        "fit_baselines regression_metrics score study_table take_apart"
+        "CellCache CompareData CompareOptions Comparison Options Score TableStudy Task "
+        "check_columns choose_task classification_metrics compare fit_baselines "
+        "regression_metrics score split_images study_table take_apart"
     ),
     "pointwise.errors": ("CheckpointError DataError DataWarning ModelFileError PointwiseError"),
 }

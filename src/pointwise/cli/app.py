@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pointwise.cli.compare import compare
 from pointwise.cli.cost import cost
 from pointwise.cli.evaluate import evaluate
 from pointwise.cli.fit import fit
@@ -34,7 +35,7 @@ def pointwise(
         raise typer.Exit
 
 
-for command in (fit, predict, evaluate, report, cost, whatif):
+for command in (fit, predict, evaluate, report, cost, whatif, compare):
     app.command(no_args_is_help=True)(command)
 
 

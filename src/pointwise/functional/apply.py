@@ -30,8 +30,8 @@ SMALL_IMAGE = 8192
 
 MANY_POSITIONS = 4096
 MANY_VALUES = 1 << 20
-"""From so many positions, several groups predict faster as images, and train so from four times as
-many. One group predicts so from so many values of 64 channels or more, or 16 times the positions."""
+"""From so many positions several groups predict faster as images, and train so from four times as
+many. One group predicts so from so many values of 64 channels or more, or 16 times as many."""
 
 MANY_IMAGES = 16
 SMALLEST_IMAGE = 64
@@ -81,7 +81,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
 
 
 def _on_image(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """Channels-last memory of any rank as images for ``F.conv2d``, small enough to stay in cache."""
+    """Channels-last memory of any rank as images for ``F.conv2d``, which stay in cache."""
     kernel = weight.view(*weight.shape, 1, 1)
     if x.ndim == 4 and x.shape[0] >= MANY_IMAGES and x.shape[2] * x.shape[3] >= SMALLEST_IMAGE:
         return F.conv2d(x, kernel, bias, groups=groups)

@@ -1,11 +1,19 @@
 """Fair comparisons of networks on data: the same rows, in the same run."""
 
 from pointwise.studies.baselines import fit_baselines
+from pointwise.studies.cells import CellCache
+from pointwise.studies.compare import CompareOptions, compare
+from pointwise.studies.compare_data import CompareData, split_images
+from pointwise.studies.comparison import Comparison
 from pointwise.studies.metrics import Score, classification_metrics, regression_metrics, score
 from pointwise.studies.parts import Task, check_columns, choose_task, take_apart
 from pointwise.studies.tables import Options, TableStudy, study_table
 
 __all__ = [
+    "CellCache",
+    "CompareData",
+    "CompareOptions",
+    "Comparison",
     "Options",
     "Score",
     "TableStudy",
@@ -13,9 +21,11 @@ __all__ = [
     "check_columns",
     "choose_task",
     "classification_metrics",
+    "compare",
     "fit_baselines",
     "regression_metrics",
     "score",
+    "split_images",
     "study_table",
     "take_apart",
 ]
