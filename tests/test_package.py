@@ -53,12 +53,13 @@ PUBLIC = {
         "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter load save"
     ),
     "pointwise.reports": (
-        "Report classification_figures permutation_importance regression_figures render_html"
+        "Report classification_figures permutation_importance regression_figures render_html "
+        "worst_mistakes"
     ),
     "pointwise.studies": (
-        "CellCache CompareData CompareOptions Comparison Options Score TableStudy Task "
-        "check_columns choose_task classification_metrics compare fit_baselines "
-        "regression_metrics score split_images study_table take_apart"
+        "CellCache CompareData CompareOptions Comparison ImageOptions ImageStudy Options Score "
+        "TableStudy Task check_columns choose_task classification_metrics compare fit_baselines "
+        "regression_metrics score split_images study_images study_table take_apart"
     ),
     "pointwise.errors": ("CheckpointError DataError DataWarning ModelFileError PointwiseError"),
 }

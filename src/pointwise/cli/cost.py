@@ -35,7 +35,8 @@ def cost(
         typer.Option(
             "--input",
             metavar="C,SIZES",
-            help="Channels, then the size of every axis. Default: 3,224,224; one row for a MODEL.",
+            help="Channels, then the size of every axis. Default: 3,224,224; one row or image for "
+            "a MODEL.",
         ),
     ] = None,
     classes: Annotated[
@@ -109,10 +110,14 @@ def _published(name: str, channels: int, classes: int | None) -> "nn.Module":
 
 
 def _fitted(folder: Path, shape: tuple[int, ...] | None) -> "tuple[nn.Module, tuple[int, ...]]":
-    """The network of a model folder, and one row of its columns where no shape is given."""
-    from pointwise.estimators import load
+    """The network of a model folder; where no shape is given, one row or one training image."""
+    from pointwise.estimators import ImageClassifier, Segmenter, load
 
-    network = load(folder).network_
+    model = load(folder)
+    if isinstance(model, ImageClassifier | Segmenter):
+        pixels = model.pixels_
+        return model.network_, shape or (pixels.channels, pixels.height, pixels.width)
+    network = model.network_
     return network, shape or (network.numbers.c_in + network.categories.c_in,)
 
 

@@ -1,6 +1,7 @@
 """``pointwise evaluate``: how good a model is on rows whose targets are known."""
 
 from pointwise.cli import options
+from pointwise.cli.images import evaluate_images, image_model, table_model
 from pointwise.cli.tables import read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_scores, say
 
@@ -14,15 +15,23 @@ def evaluate(
     encoding: options.Encoding = None,
     json: options.Json = False,
 ) -> None:
-    """Score a model on a table that holds its targets.
+    """Score a model on a table that holds its targets, or on images of known classes.
 
     Example: `pointwise evaluate houses-model new-houses.csv`
     """
-    from pointwise.estimators import load
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns, score, take_apart
 
-    estimator, config = load(model), read_config(model)
+    only_tables = {
+        "--columns": columns,
+        "--separator": separator,
+        "--decimal": decimal,
+        "--encoding": encoding,
+    }
+    if image_model(model, data, only_tables):
+        evaluate_images(model, data, as_json=json)
+        return
+    estimator, config = table_model(model), read_config(model)
     targets = config["targets"]
     names = options.split_names(columns)
     frame, x = read_for_model(estimator, data, targets, names, separator, decimal, encoding)

@@ -1,4 +1,4 @@
-"""``pointwise fit``: a table to a model."""
+"""``pointwise fit``: a table, or images, to a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pointwise.cli import options
+from pointwise.cli.fit_images import find_checkpoint, fit_images
+from pointwise.cli.images import is_images, refuse_given
 from pointwise.cli.words import print_json, print_line, print_scores, say
 from pointwise.errors import DataError
 
@@ -24,7 +26,9 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="Model folder to write. Default: NAME-model here.")
     ] = None,
-    members: Annotated[int, typer.Option(min=1, help="Networks in the ensemble.")] = 16,
+    members: Annotated[
+        int | None, typer.Option(min=1, help="Networks in the ensemble. Default: 16.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed; the same one gives the same model.")
     ] = 0,
@@ -65,12 +69,29 @@ def fit(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Times that every image is seen, images only. Default: 20."),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Bring images to so many rows and columns, images only. Default: as they are.",
+        ),
+    ] = None,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unreadable", help="Leave out damaged files and name them, images only."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a killed fit of the same command was.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Fit a model to a table, score it beside the usual models, and keep it in a folder.
+    """Fit a model to a table or to images, score it beside usual models, keep it in a folder.
 
     Example: `pointwise fit houses.csv --target price --out houses-model`
     """
@@ -78,6 +99,41 @@ def fit(
     from pointwise.modelfiles import check_target
     from pointwise.studies import Options, check_columns, study_table
 
+    if is_images(data, single=False):
+        kind = "a folder of images" if Path(data).is_dir() else "an idx file of images"
+        refuse_given(
+            {
+                "--target": target,
+                "--members": members,
+                "--task": task,
+                "--drop": drop,
+                "--groups": groups,
+                "--time": time,
+                "--columns": columns,
+                "--separator": separator,
+                "--decimal": decimal,
+                "--encoding": encoding,
+            },
+            f"for tables only, {data} is {kind}",
+        )
+        out = out or Path(f"{Path(data).resolve().name.split('.')[0]}-model")
+        fit_images(
+            data,
+            out,
+            seed=seed,
+            time_limit=time_limit,
+            epochs=epochs,
+            size=size,
+            skip_unreadable=skip_unreadable,
+            valid=valid,
+            test=test,
+            resume=resume,
+            as_json=json,
+        )
+        return
+    only_images = {"--epochs": epochs, "--size": size, "--skip-unreadable": skip_unreadable or None}
+    if given := [option for option, value in only_images.items() if value is not None]:
+        raise typer.BadParameter(f"for images only, {data} is none", param_hint=", ".join(given))
     out = out or Path(f"{Path(data).name.split('.')[0]}-model")
     check_target(out)
     reading: dict[str, Any] = {
@@ -103,19 +159,13 @@ def fit(
     frames = [table.frame] if valid_frame is None else [table.frame, valid_frame]
     frame, *rest = (f.drop(columns=dropped, errors="ignore") for f in frames)
     _say_columns(frame, targets, kind)
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
-    if not resume:
-        if checkpoint.exists():
-            say(f"starting afresh: what a killed fit left in {checkpoint} is removed")
-        checkpoint.unlink(missing_ok=True)
-    elif not checkpoint.exists():
-        say(f"nothing to resume: there is no {checkpoint}")
+    checkpoint = find_checkpoint(out, resume)
     study = study_table(
         frame,
         targets,
         kind,
         Options(
-            members=members,
+            members=members or 16,
             seed=seed,
             time_limit=time_limit,
             valid=fraction,

@@ -10,7 +10,9 @@ from pointwise.errors import DataError
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="CSV (also .gz), Parquet, or a bundled name such as diabetes."
+        metavar="DATA",
+        help="CSV (also .gz), Parquet, or a bundled name such as diabetes; a folder of images or "
+        "an idx file.",
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit` wrote.")]

@@ -1,4 +1,4 @@
-"""``pointwise predict``: a model and a table to predictions."""
+"""``pointwise predict``: a model and a table, or images, to predictions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pointwise.cli import options
+from pointwise.cli.images import image_model, predict_images, table_model
 from pointwise.cli.tables import read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pointwise.estimators.persistence import Estimator
+    from pointwise.estimators.persistence import TableModel
 
 
 def predict(
     model: options.Model,
     data: options.Data,
     out: Annotated[
-        Path, typer.Option(help="File to write: .csv, .csv.gz, .tsv or .parquet, told by suffix.")
+        Path,
+        typer.Option(
+            help="File to write: .csv, .csv.gz, .tsv or .parquet, told by suffix. A folder of PNG "
+            "masks for a model that segments."
+        ),
     ],
     keep: Annotated[
         str | None,
@@ -34,18 +39,27 @@ def predict(
     encoding: options.Encoding = None,
     json: options.Json = False,
 ) -> None:
-    """Predict the targets of a table's rows, in their order.
+    """Predict the targets of a table's rows, or of images, in their order.
 
     Example: `pointwise predict houses-model new.csv --out prices.csv --keep address`
     """
     from pointwise.data.files import suffix_to_write, write_table
     from pointwise.errors import DataError
-    from pointwise.estimators import load
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns
 
+    only_tables = {
+        "--keep": keep,
+        "--columns": columns,
+        "--separator": separator,
+        "--decimal": decimal,
+        "--encoding": encoding,
+    }
+    if image_model(model, data, only_tables):
+        predict_images(model, data, out, proba=proba, as_json=json)
+        return
     suffix_to_write(out)  # refuses before the work is done
-    estimator, targets = load(model), read_config(model)["targets"]
+    estimator, targets = table_model(model), read_config(model)["targets"]
     if proba and not hasattr(estimator, "classes_"):
         raise DataError("--proba needs a classifier: this model predicts numbers")
     names = options.split_names(columns)
@@ -67,7 +81,7 @@ def predict(
 
 
 def _predictions(
-    estimator: "Estimator", x: "pd.DataFrame", targets: list[str], proba: bool
+    estimator: "TableModel", x: "pd.DataFrame", targets: list[str], proba: bool
 ) -> "dict[str, pd.Series[Any]]":
     import pandas as pd
 

@@ -11,11 +11,11 @@ from pointwise.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pointwise.estimators.persistence import Estimator
+    from pointwise.estimators.persistence import TableModel
 
 
 def read_for_model(
-    model: "Estimator",
+    model: "TableModel",
     data: str,
     others: Sequence[str],
     columns: Sequence[str] | None,

@@ -5,6 +5,7 @@ from pointwise.reports.html import render_html
 from pointwise.reports.importance import permutation_importance
 from pointwise.reports.regression import regression_figures
 from pointwise.reports.report import Report
+from pointwise.reports.thumbnails import worst_mistakes
 
 __all__ = [
     "Report",
@@ -12,4 +13,5 @@ __all__ = [
     "permutation_importance",
     "regression_figures",
     "render_html",
+    "worst_mistakes",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pointwise.errors import DataError, ModelFileError
 from pointwise.reports.rules import BrokenRuleError
-from pointwise.reports.schema import FIELDS, SCHEMA
+from pointwise.reports.schema import FIELDS, LATER, SCHEMA
 
 MOST_BYTES = 200_000
 
@@ -28,7 +28,7 @@ MOST_ENTRIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that the HTML report of a fit shows, without a single row of the data.
+    """Everything that the HTML report of a fit shows, without a single row of a table.
 
     Making one checks it: numbers are rounded to six digits, what is not finite becomes ``None``,
     long texts are cut, and long tables are shortened until the JSON fits ``MOST_BYTES``.
@@ -56,6 +56,10 @@ class Report:
         members: Number of networks in the model.
         parameters: Number of trained parameters in all of it.
         left_out: Entries already dropped, by table. Filled in by the report itself.
+        images: Of a classifier of images: their ``channels``, ``height`` and ``width``; per class
+            its ``name`` and number of ``images``, at most 100 of them, and ``more_classes`` not
+            listed; how many test images were ``wrong``, and of those what ``worst_mistakes``
+            returned, as ``mistakes``: the only data in a report.
 
     Raises:
         DataError: If a field does not hold what it must; the message says which and what came.
@@ -91,6 +95,7 @@ class Report:
     members: int = 1
     parameters: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    images: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -159,6 +164,9 @@ def _thinned(
 
 def _dump(fields: dict[str, Any]) -> str:
     whole = {"schema": SCHEMA, **fields}
+    for name in LATER:
+        if whole.get(name) is None:
+            whole.pop(name, None)  # the report of a table stays as older versions read it
     return json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -182,7 +190,8 @@ def _load(content: str, name: str) -> dict[str, Any]:
         )
     if schema != SCHEMA:
         _refuse(name, f"is not a report of pointwise: its schema is {schema!r}")
-    for kind, found in (("lacks", set(FIELDS) - set(fields)), ("has", set(fields) - set(FIELDS))):
+    lacking = set(FIELDS) - LATER - set(fields)
+    for kind, found in (("lacks", lacking), ("has", set(fields) - set(FIELDS))):
         if found:
             unknown = " unknown" if kind == "has" else ""
             _refuse(name, f"is damaged or was edited: it {kind}{unknown} {sorted(found)}")

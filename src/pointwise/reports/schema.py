@@ -1,5 +1,6 @@
 """What a report holds: the rule of every field, and of every figure."""
 
+import re
 from typing import Any
 
 from pointwise.reports.binning import MOST_BINS
@@ -20,8 +21,17 @@ from pointwise.reports.rules import (
     table,
     text,
 )
+from pointwise.reports.thumbnails import MOST_IMAGES
 
 SCHEMA = 1
+
+LATER = frozenset({"images"})
+"""Fields that the first reports did not have: a file may lack them."""
+
+MOST_LISTED = 100
+"""Classes of images that are listed with their numbers of images."""
+
+_PNG = re.compile("iVBORw0KGgo[A-Za-z0-9+/]{1,5980}={0,2}")
 
 _QUANTILES = array(number, least=len(QUANTILES), most=len(QUANTILES))
 
@@ -120,7 +130,37 @@ def _shape(value: Any, where: str) -> str:
     return " x ".join(str(size) for size in array(integer)(value, where))
 
 
+def _png(value: Any, where: str) -> str:
+    """Accept a small PNG in base64, and nothing that could leave its place in a page."""
+    if not isinstance(value, str) or not _PNG.fullmatch(value):
+        raise BrokenRuleError(where, "a PNG of at most 4 kB in base64", value)
+    return value
+
+
 _ANY = either(number, text(60))
+
+_IMAGES = record(
+    {
+        "channels": integer,
+        "height": integer,
+        "width": integer,
+        "classes": array(record({"name": text(60), "images": integer}), most=MOST_LISTED),
+        "more_classes": integer,
+        "wrong": integer,
+        "mistakes": array(
+            record(
+                {
+                    "name": text(80),
+                    "actual": text(60),
+                    "predicted": text(60),
+                    "probability": number,
+                    "png": _png,
+                }
+            ),
+            most=MOST_IMAGES,
+        ),
+    }
+)
 
 FIELDS: dict[str, Rule] = {
     "title": text(),
@@ -164,4 +204,5 @@ FIELDS: dict[str, Rule] = {
     "members": integer,
     "parameters": integer,
     "left_out": table(integer, most=20),
+    "images": maybe(_IMAGES),
 }

@@ -2,9 +2,11 @@
 
 from pointwise.studies.baselines import fit_baselines
 from pointwise.studies.cells import CellCache
-from pointwise.studies.compare import CompareOptions, compare
+from pointwise.studies.compare import compare
 from pointwise.studies.compare_data import CompareData, split_images
+from pointwise.studies.compare_plan import CompareOptions
 from pointwise.studies.comparison import Comparison
+from pointwise.studies.images import ImageOptions, ImageStudy, study_images
 from pointwise.studies.metrics import Score, classification_metrics, regression_metrics, score
 from pointwise.studies.parts import Task, check_columns, choose_task, take_apart
 from pointwise.studies.tables import Options, TableStudy, study_table
@@ -14,6 +16,8 @@ __all__ = [
     "CompareData",
     "CompareOptions",
     "Comparison",
+    "ImageOptions",
+    "ImageStudy",
     "Options",
     "Score",
     "TableStudy",
@@ -26,6 +30,7 @@ __all__ = [
     "regression_metrics",
     "score",
     "split_images",
+    "study_images",
     "study_table",
     "take_apart",
 ]
