@@ -147,7 +147,7 @@ def test_importing_the_package_alone_imports_nearly_nothing():
 SHOWS_BY_RUNNING = {
     "test_scikit_learn_check": "scikit-learn's checks assert by themselves",
 }
-ASSERTING = ("raises", "warns", "fail", "close")
+ASSERTING = ("raises", "warns", "fail")
 """Calls that assert, beside those named ``assert_...`` and ``check_...``."""
 
 

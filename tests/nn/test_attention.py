@@ -16,7 +16,7 @@ from pointwise.nn.attention import MultiHeadAttention, NonLocalBlock
 SPACE = {1: (9,), 2: (4, 5), 3: (2, 3, 4)}
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
-close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
+assert_near = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
 
 
 def filled(target: nn.Module, source: nn.Module) -> nn.Module:
@@ -39,7 +39,7 @@ def test_a_non_local_block_is_the_papers_equation(rank: int, norm: bool) -> None
     alike = torch.einsum("ncl,ncm->nlm", theta, phi).softmax(2)
     seen = torch.einsum("nlm,ncm->ncl", alike, g).reshape(2, 4, *SPACE[rank])
     last = nn.Sequential(CONVS[rank](4, 6, 1, bias=not norm), *([NORMS[rank](6)] if norm else []))
-    close(block(x), x + filled(last, block.out)(seen))
+    assert_near(block(x), x + filled(last, block.out)(seen))
 
 
 @pytest.mark.parametrize("norm", [BatchNorm, LayerNorm, None], ids=["batch", "layer", "none"])
@@ -81,8 +81,8 @@ def reference(
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 def test_self_attention_is_torchs(rank: int, heads: int, bias: bool) -> None:
     attention, x = MultiHeadAttention(8, heads, bias=bias), torch.randn(2, 8, *SPACE[rank])
-    close(attention(x), reference(attention, x, x))
-    close(attention(channels_last(x)), attention(x))
+    assert_near(attention(x), reference(attention, x, x))
+    assert_near(attention(channels_last(x)), attention(x))
 
 
 @pytest.mark.parametrize("rank", SPACE)
@@ -92,24 +92,24 @@ def test_cross_attention_is_torchs_and_ranks_may_differ(rank: int, c_context: in
     x = torch.randn(2, 8, *SPACE[rank])
     for other in SPACE.values():
         context = torch.randn(2, c_context, *other)
-        close(attention(x, context), reference(attention, x, context))
+        assert_near(attention(x, context), reference(attention, x, context))
 
 
 def test_a_mask_says_where_attention_is_allowed() -> None:
     attention, x = MultiHeadAttention(8, 2), torch.randn(2, 8, 6)
     causal = torch.ones(6, 6, dtype=torch.bool).tril()
     masked = attention(x, mask=causal)
-    close(masked, reference(attention, x, x, causal))
-    close(masked[..., :4], attention(x[..., :4], mask=causal[:4, :4]))
+    assert_near(masked, reference(attention, x, x, causal))
+    assert_near(masked[..., :4], attention(x[..., :4], mask=causal[:4, :4]))
     zero = torch.zeros(6, 6)
-    close(attention(x, mask=zero.masked_fill(~causal, -torch.inf)), masked)
+    assert_near(attention(x, mask=zero.masked_fill(~causal, -torch.inf)), masked)
 
 
 def test_weights_are_dropped_in_training_only() -> None:
     attention, x = MultiHeadAttention(8, 2, dropout=0.5), torch.randn(2, 8, 6)
     assert not torch.equal(attention(x), attention(x))
     attention.eval()
-    close(attention(x), reference(attention, x, x))
+    assert_near(attention(x), reference(attention, x, x))
 
 
 TORCHS = {
@@ -135,7 +135,7 @@ def test_torchs_attention_is_copied_exactly(options: dict) -> None:
     context = torch.randn(2, theirs.kdim, 7, dtype=dtype)
     queries, keys = (t.movedim(*((1, 2) if theirs.batch_first else (2, 0))) for t in (x, context))
     y, _ = theirs(queries, keys, keys, need_weights=False)
-    close(ours(x, context), y.movedim(*((2, 1) if theirs.batch_first else (0, 2))))
+    assert_near(ours(x, context), y.movedim(*((2, 1) if theirs.batch_first else (0, 2))))
     assert ours.dropout == theirs.dropout
     assert not ours.training
     assert torch.equal(ours.out.weight, theirs.out_proj.weight)
@@ -161,7 +161,7 @@ def test_an_exported_block_takes_batches_and_maps_of_other_sizes() -> None:
         sizes = tuple(torch.randn(2, c_in, 6, 5) for c_in in c_ins)
         program = torch.export.export(block, sizes, dynamic_shapes=(anything,))
         others = tuple(torch.randn(3, c_in, 4, 7) for c_in in c_ins)
-        close(program.module()(*others), block(*others))
+        assert_near(program.module()(*others), block(*others))
 
 
 BLOCKS = {

@@ -18,7 +18,7 @@ SPACE = {1: (9,), 2: (6, 5), 3: (4, 5, 3)}
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 C_INS = (3, 5, 2)
 
-close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
+assert_near = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
 
 
 def filled(target: nn.Module, source: nn.Module) -> nn.Module:
@@ -49,13 +49,13 @@ class TestEachIsTorchs:
         projected = [
             torchs(ours, rank, norm)(x) for ours, x in zip(block.projections, maps, strict=True)
         ]
-        close(block(*maps), torch.stack(projected).sum(0).relu())
+        assert_near(block(*maps), torch.stack(projected).sum(0).relu())
 
     def test_concatenation(self, rank: int, norm: bool) -> None:
         make_norm = BatchNorm if norm else None
         block = settled(ConcatFusion(C_INS, 4, norm=make_norm, activation=nn.ReLU))
         maps = maps_of(rank)
-        close(block(*maps), torchs(block.projection, rank, norm)(torch.cat(maps, 1)).relu())
+        assert_near(block(*maps), torchs(block.projection, rank, norm)(torch.cat(maps, 1)).relu())
 
     def test_gates(self, rank: int, norm: bool) -> None:
         make_norm = BatchNorm if norm else None
@@ -67,7 +67,7 @@ class TestEachIsTorchs:
             weights[:, number : number + 1] * torchs(ours, rank, norm)(x)
             for number, (ours, x) in enumerate(zip(block.projections, maps, strict=True))
         )
-        close(block(*maps), expected.relu())
+        assert_near(block(*maps), expected.relu())
 
 
 def test_a_sum_without_projections_is_plain() -> None:
@@ -80,7 +80,7 @@ def test_gates_without_projections_weigh_the_maps_themselves() -> None:
     block, maps = GatedFusion((4, 4), 4, project=False), maps_of(2, (4, 4))
     block.gate.weight.data.zero_()
     block.gate.bias.data.copy_(torch.tensor([0.25, 0.75]).log())
-    close(block(*maps), 0.25 * maps[0] + 0.75 * maps[1])
+    assert_near(block(*maps), 0.25 * maps[0] + 0.75 * maps[1])
 
 
 def test_a_concatenation_and_a_sum_are_one_matrix() -> None:
@@ -89,7 +89,7 @@ def test_a_concatenation_and_a_sum_are_one_matrix() -> None:
     weights = torch.cat([projection.conv.weight for projection in apart.projections], 1)
     both.projection.conv.weight.data = weights
     both.projection.conv.bias.data = sum(p.conv.bias for p in apart.projections)
-    close(both(*maps), apart(*maps))
+    assert_near(both(*maps), apart(*maps))
 
 
 FUSIONS = {"sum": SumFusion, "concatenation": ConcatFusion, "gates": GatedFusion}
@@ -102,7 +102,7 @@ def test_the_number_of_position_axes_does_not_matter(make: Callable, shape: tupl
     block, maps = make(C_INS, 4), [torch.randn(2, c_in, *shape) for c_in in C_INS]
     rows = [x.movedim(1, -1).reshape(-1, x.shape[1]) for x in maps]
     expected = block(*rows).reshape(2, *shape, 4).movedim(-1, 1)
-    close(block(*maps), expected)
+    assert_near(block(*maps), expected)
 
 
 @each_fusion
@@ -111,7 +111,7 @@ def test_the_first_map_decides_the_memory_order(make: Callable, rank: int) -> No
     block, (first, *others) = make(C_INS, 4), maps_of(rank)
     found = block(channels_last(first), *others)
     assert is_channels_last(found)
-    close(found, block(first, *others))
+    assert_near(found, block(first, *others))
 
 
 @each_fusion
@@ -125,7 +125,7 @@ def test_an_exported_block_takes_batches_and_maps_of_other_sizes() -> None:
         sizes = tuple(torch.randn(2, c_in, 6, 5) for c_in in c_ins)
         program = torch.export.export(block, sizes, dynamic_shapes=((anything,) * len(c_ins),))
         others = tuple(torch.randn(3, c_in, 4, 7) for c_in in c_ins)
-        close(program.module()(*others), block(*others))
+        assert_near(program.module()(*others), block(*others))
 
 
 BLOCKS = {

@@ -21,7 +21,7 @@ MEANS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool
 MAXIMA = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
-close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
+assert_near = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
 
 
 def with_weights(layers: nn.Module, block: nn.Module) -> nn.Module:
@@ -80,14 +80,14 @@ ONE_MAP = {
 @pytest.mark.parametrize(("make", "reference"), ONE_MAP.values(), ids=ONE_MAP.keys())
 def test_a_gate_is_the_papers_equation(make: Callable, reference: Callable, rank: int) -> None:
     block, x = settled(make(rank)), torch.randn(2, 8, *SPACE[rank])
-    close(block(x), reference(block, x))
+    assert_near(block(x), reference(block, x))
 
 
 def test_a_spatial_gate_by_default_is_a_7x7_without_a_norm() -> None:
     block, x = SpatialGate(), torch.randn(2, 5, 6, 7)
     conv = with_weights(nn.Conv2d(2, 1, 7, padding=3), block)
     pooled = torch.stack([x.mean(1), x.max(1).values], 1)
-    close(block(x), x * conv(pooled).sigmoid())
+    assert_near(block(x), x * conv(pooled).sigmoid())
 
 
 def attention_gate(
@@ -112,7 +112,7 @@ def test_an_attention_gate_is_the_papers_equation(rank: int, norm: bool) -> None
     block = settled(AttentionGate(6, 8, 4, norm=BatchNorm if norm else None))
     skip, gate = torch.randn(2, 6, *SPACE[rank]), torch.randn(2, 8, *COARSE[rank])
     expected, weights = attention_gate(block, skip, gate, norm)
-    close(block(skip, gate), expected)
+    assert_near(block(skip, gate), expected)
     assert 0 < weights.min() < weights.max() < 1
 
 
@@ -121,13 +121,13 @@ def test_an_attention_gate_of_equal_sizes_takes_any_rank(shape: tuple[int, ...])
     block = settled(AttentionGate(6, 8, 4))
     skip, gate = torch.randn(2, 6, *shape), torch.randn(2, 8, *shape)
     flat = (x.flatten(2) if shape else x[..., None] for x in (skip, gate))
-    close(block(skip, gate), attention_gate(block, *flat)[0].reshape(skip.shape))
+    assert_near(block(skip, gate), attention_gate(block, *flat)[0].reshape(skip.shape))
 
 
 @pytest.mark.parametrize("make", [SqueezeExcite, ChannelGate], ids=lambda make: make.__name__)
 def test_channels_of_rows_are_weighed_as_those_of_one_position(make: Callable) -> None:
     block, rows = make(8, 3), torch.randn(4, 8)
-    close(block(rows), block(rows[..., None, None])[..., 0, 0])
+    assert_near(block(rows), block(rows[..., None, None])[..., 0, 0])
 
 
 @pytest.mark.parametrize("samples", [0, 1])
@@ -144,7 +144,7 @@ def test_an_exported_block_takes_batches_and_maps_of_other_sizes() -> None:
         sizes = tuple(torch.randn(2, c_in, 6, 5) for c_in in c_ins)
         program = torch.export.export(block, sizes, dynamic_shapes=(anything,) * len(c_ins))
         others = tuple(torch.randn(3, c_in, 4, 7) for c_in in c_ins)
-        close(program.module()(*others), block(*others))
+        assert_near(program.module()(*others), block(*others))
 
 
 BLOCKS = {
