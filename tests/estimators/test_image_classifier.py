@@ -17,7 +17,7 @@ from torch import nn
 from pointwise.errors import CheckpointError, DataError, DataWarning
 from pointwise.estimators.image_classifier import ImageClassifier
 from pointwise.networks.network_in_network import NetworkInNetwork
-from pointwise.training import Checkpoint
+from pointwise.training import Checkpoint, Rows
 from pointwise.training.augment import Augmentations, RandomFlip, RandomShift
 from pointwise.training.run import Run
 
@@ -330,6 +330,15 @@ def test_a_diverging_training_says_so():
 # --- scikit-learn's conventions ---
 
 
+@pytest.mark.parametrize(("images", "batch"), [(20, 16), (1500, 32), (4000, 64), (90_000, 128)])
+def test_a_default_batch_makes_about_fifty_steps_an_epoch(images, batch):
+    rows = Rows(torch.zeros(images, 1, 1, 1), torch.zeros(images))
+    settings = ImageClassifier()._settings(rows, rows, 0, torch.device("cpu"))
+    assert settings.batch_size == batch
+    given = ImageClassifier(batch_size=7)._settings(rows, rows, 0, torch.device("cpu"))
+    assert given.batch_size == 7
+
+
 def test_parameters_are_scikit_learns():
     model = classifier(augment=RandomShift(1), learning_rate=0.1)
     copy = clone(model)
@@ -339,7 +348,7 @@ def test_parameters_are_scikit_learns():
         "backbone": "auto",
         "augment": "auto",
         "learning_rate": 4e-3,
-        "batch_size": 128,
+        "batch_size": None,
         "max_epochs": 20,
         "validation_fraction": 0.1,
         "time_limit": None,

@@ -30,6 +30,11 @@ ImagePrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 WEIGHT_DECAY = 0.05
 """Decay per unit of step size; images, with more to learn by heart, take more of it than tables."""
 
+STEPS = 50
+BATCHES = (16, 128)
+"""A default batch is the power of two in these bounds that makes about so many steps an epoch: with
+four, as batches of 128 make of 500 images, a network has learned too little when a cycle ends."""
+
 
 class ImageEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators for images; see ``ImageClassifier`` for the parameters."""
@@ -38,7 +43,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         "backbone": [str, callable],
         "augment": [StrOptions({"auto"}), callable, None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
@@ -55,7 +60,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         *,
         augment: Augment | Literal["auto"] | None,
         learning_rate: float,
-        batch_size: int,
+        batch_size: int | None,
         max_epochs: int,
         validation_fraction: float,
         time_limit: float | None,
@@ -100,7 +105,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         self._build(images, seed, device)
         rows = Rows(as_tensor(images).to(device), as_tensor(target).to(device))
         valid = Rows(as_tensor(held_images).to(device), as_tensor(held_target).to(device))
-        self._train(rows, valid, self._settings(valid, seed, device), checkpoint)
+        self._train(rows, valid, self._settings(rows, valid, seed, device), checkpoint)
         self.rows_ = {"train": len(rows), "valid": len(valid)}
         return self
 
@@ -134,9 +139,11 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"backbone must put out shape {expected} for one image, got {came}")
         self.network_ = network
 
-    def _settings(self, valid: Rows, seed: int, device: torch.device) -> Settings:
+    def _settings(self, rows: Rows, valid: Rows, seed: int, device: torch.device) -> Settings:
+        few, many = BATCHES
+        even = int(2 ** np.round(np.log2(len(rows) / STEPS)))
         return Settings(
-            batch_size=self.batch_size,
+            batch_size=self.batch_size or min(max(even, few), many),
             learning_rate=self.learning_rate,
             schedule="one_cycle",
             weight_decay=WEIGHT_DECAY,
@@ -178,7 +185,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
                 raise
             raise DataError(
                 "a batch of one small image has nothing to normalise over: take a larger "
-                f"batch_size (now {self.batch_size}) or larger images"
+                f"batch_size (now {settings.batch_size}) or larger images"
             ) from error
 
     def _outputs(self, X: Any) -> Iterator[Tensor]:

@@ -45,7 +45,8 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):  # type: ignore[misc]
             suits photographs: give ``RandomShift`` alone where left and right matter in colour,
             as in text and signs, and ``None`` where the exact place does.
         learning_rate: Largest step size of AdamW.
-        batch_size: Images of a step.
+        batch_size: Images of a step. Default: a power of two near a fiftieth of the images, from 16
+            to 128.
         max_epochs: Times that every image is seen, unless time runs out.
         validation_fraction: Share of images held out, of every class alike.
         time_limit: Seconds after which training stops; the cycle is planned to end there.
@@ -87,7 +88,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):  # type: ignore[misc]
         *,
         augment: Augment | Literal["auto"] | None = "auto",
         learning_rate: float = 4e-3,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         max_epochs: int = 20,
         validation_fraction: float = 0.1,
         time_limit: float | None = None,
