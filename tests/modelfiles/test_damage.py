@@ -152,8 +152,8 @@ CONFIG_DAMAGE = {
     ),
     "unknown task": (
         lambda f: edit(f, task="clustering"),
-        "{f}/config.json: task must be one of regression, classification, got 'clustering'; "
-        "write the model again",
+        "{f}/config.json: task must be one of regression, classification, segmentation, "
+        "got 'clustering'; write the model again",
     ),
     "no weights listed": (
         lambda f: edit(f, files={}),

@@ -143,7 +143,7 @@ REFUSED_CONFIGS = {
     ),
     "unknown task": (
         lambda config: config | {"task": "ranking"},
-        "config.json: task must be one of regression, classification, got 'ranking'; "
+        "config.json: task must be one of regression, classification, segmentation, got 'ranking'; "
         "write the model again",
     ),
     "nan": (
