@@ -66,7 +66,7 @@ def paired_difference(
     seeds = len(ours)
     if seeds == 1:
         return Difference(value, math.inf)
-    from scipy.stats import norm, t  # type: ignore[import-untyped]  # scikit-learn brings it
+    from scipy.stats import norm, t
 
     tail = (1 + CONFIDENCE) / 2
     by_seed = t.ppf(tail, seeds - 1) * both.mean(1).std(ddof=1) / math.sqrt(seeds)
