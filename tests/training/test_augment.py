@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pointwise.training.augment import (
     Augmentations,
+    RandomColour,
     RandomCrop,
     RandomFlip,
     RandomScale,
@@ -16,6 +17,7 @@ from pointwise.training.augment import (
 )
 
 STEPS = {
+    "colour": RandomColour(),
     "shift": RandomShift(2),
     "crop": RandomCrop(5, 6),
     "flip": RandomFlip(),
@@ -162,6 +164,31 @@ def test_enlarged_images_are_a_part_of_them() -> None:
     assert last.max() > 14
 
 
+def test_colours_change_by_one_factor_and_offset_per_channel_within_the_bounds() -> None:
+    x, masks = torch.rand(400, 3, 6, 7), some_masks(400, 6, 7)
+    changed, same = RandomColour(brightness=0.4, contrast=0.0, tint=0.2)(x, masks)
+    assert same is masks
+    factors = changed / x
+    torch.testing.assert_close(factors, factors[:, :, :1, :1].expand_as(x))
+    assert 0.5 < factors.log().abs().max() <= 0.6 + 1e-5
+    tints = (factors[:, :, 0, 0] / factors[:, :1, 0, 0]).log()
+    assert 0.3 < tints.abs().max() <= 0.4 + 1e-5
+
+
+def test_contrast_stretches_around_the_mean_of_an_image() -> None:
+    x = torch.rand(200, 3, 6, 7)
+    changed, _ = RandomColour(brightness=0.0, contrast=0.5, tint=0.0)(x, torch.arange(200))
+    torch.testing.assert_close(changed.mean((1, 2, 3)), x.mean((1, 2, 3)))
+    stretched = (changed.std((1, 2, 3)) / x.std((1, 2, 3))).log()
+    assert 0.4 < stretched.abs().max() <= 0.5 + 1e-5
+
+
+def test_colours_by_nothing_are_the_images() -> None:
+    x = torch.randint(256, (4, 3, 5, 5), dtype=torch.uint8)
+    changed, _ = RandomColour(brightness=0, contrast=0, tint=0)(x, torch.arange(4))
+    torch.testing.assert_close(changed, x.float())
+
+
 @each_step
 def test_steps_are_told_apart_and_travel(step) -> None:
     again = pickle.loads(pickle.dumps(step))
@@ -184,6 +211,10 @@ def test_steps_go_one_after_another() -> None:
 
 
 REFUSALS = {
+    "colour": (
+        lambda: RandomColour(contrast=-0.1),
+        "brightness, contrast and tint must be finite and at least 0, got 0.3, -0.1, 0.05",
+    ),
     "shift": (lambda: RandomShift(-1), "pixels must be at least 0, got -1"),
     "crop": (lambda: RandomCrop(0, 4), "height and width must be at least 1, got 0 and 4"),
     "order": (

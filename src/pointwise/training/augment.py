@@ -168,6 +168,56 @@ class RandomScale:
         return images, masks
 
 
+@dataclass(frozen=True)
+class RandomColour:
+    """Change each image's brightness, contrast and tint, as other light would.
+
+    Per image and channel one factor and one offset: a diagonal 1x1 convolution. Images come back as
+    floats in their own unit, and may leave its range.
+
+    Attributes:
+        brightness: The image is multiplied by a factor between ``exp(-brightness)`` and
+            ``exp(brightness)``.
+        contrast: Its distances from its mean likewise.
+        tint: Each channel by a factor of its own likewise.
+
+    Raises:
+        ValueError: If one is negative or not finite.
+
+    Example:
+        >>> x, _ = RandomColour()(torch.ones(4, 3, 8, 8), torch.zeros(4))
+        >>> x.shape, bool((x[0, 0] == x[0, 0, 0, 0]).all())
+        (torch.Size([4, 3, 8, 8]), True)
+    """
+
+    brightness: float = 0.3
+    contrast: float = 0.3
+    tint: float = 0.05
+
+    def __post_init__(self) -> None:
+        given = (self.brightness, self.contrast, self.tint)
+        if not all(0 <= most < math.inf for most in given):
+            raise ValueError(
+                "brightness, contrast and tint must be finite and at least 0, "
+                f"got {', '.join(map(str, given))}"
+            )
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Change images ``(N, C, H, W)``; their targets stay."""
+        _check_images(x)
+        x = x.float()
+        light, contrast, tint = (
+            (most * (2 * torch.rand(len(x), channels, 1, 1, device=x.device) - 1)).exp()
+            for most, channels in (
+                (self.brightness, 1),
+                (self.contrast, 1),
+                (self.tint, x.shape[1]),
+            )
+        )
+        mean = x.mean((1, 2, 3), keepdim=True)
+        return x * (light * tint * contrast) + mean * (light * tint * (1 - contrast)), y
+
+
 @dataclass(frozen=True, init=False)
 class Augmentations:
     """One step after another.
