@@ -1,6 +1,8 @@
-# Everything runs in .venv, made on first use. PYTHON picks the interpreter (3.11 to 3.13).
+# Everything runs in .venv, made on first use. PYTHON picks the interpreter (3.11 to 3.13), JOBS how
+# many processes run the tests: 0 runs them in one, where a debugger can stop them.
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= logical
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint install clean
@@ -9,9 +11,9 @@ demo: install  ## fit, evaluate and report on a bundled table
 	$(BIN)/pointwise fit diabetes --target target --out build/demo --seed 0
 	$(BIN)/pointwise report build/demo
 
-# Small networks on several threads wait for one another, on a busy machine for most of the time.
+# One process a core, each on one thread: small networks on several wait for one another.
 test: lint  ## lint, types, and every test, docstring example and document
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term
 
 lint: install
 	$(BIN)/ruff check .

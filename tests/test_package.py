@@ -117,7 +117,7 @@ HEAVY = ["sklearn", "pandas", "pyarrow", "matplotlib", "typer", "rich", "jinja2"
 def _loaded_after(statement):
     script = f"{statement}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
     )
     return json.loads(run.stdout)
 

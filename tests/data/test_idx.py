@@ -126,11 +126,11 @@ def test_damage_is_named(content: bytes, words: str, tmp_path: Path) -> None:
 def test_a_claim_takes_no_memory(tmp_path: Path) -> None:
     claimed = 1 << 30
     (tmp_path / "a").write_bytes(gzip.compress(header(8, claimed) + b"1"))
-    before = time.perf_counter()
+    before = time.thread_time()  # other programs may run too: their share does not count
     assert refusal(lambda: read_idx(tmp_path / "a"), tmp_path) == (
         f"a: truncated: the header says {claimed} values, {claimed:,} bytes, 1 are here"
     )
-    assert time.perf_counter() - before < 2  # filling gigabytes takes longer
+    assert time.thread_time() - before < 2  # filling gigabytes takes longer
 
 
 def test_a_changed_byte_in_a_packed_file_is_found(tmp_path: Path) -> None:

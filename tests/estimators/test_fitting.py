@@ -239,7 +239,7 @@ def test_a_bar_is_shown_on_a_terminal():
     os.close(theirs)
     shown = _read_terminal(ours)
     os.close(ours)
-    assert run.communicate(timeout=120) == (b"", None)
+    assert run.communicate(timeout=300) == (b"", None)
     assert run.returncode == 0
     assert "epoch" in shown
     assert "3/3" in shown

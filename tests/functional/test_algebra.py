@@ -14,7 +14,7 @@ from pointwise.functional import Affine, add, block_diagonal, compose, fold_affi
 
 GROUPS = (1, 2, 3, 4, 6)
 CHANNELS = (12, 24)  # every number of groups divides them
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=60)
 
 
 def random(*shape: int, seed: int) -> Tensor:

@@ -146,7 +146,8 @@ def test_gradients(
 ) -> None:
     x, weight, offset = make_path(shape, c_out, groups, last)
     given = [t.requires_grad_() for t in (x, weight, offset)[: 3 if bias else 2]]
-    assert torch.autograd.gradcheck(lambda *t: pointwise(*t, groups=groups), given)
+    large = x.numel() > 10_000  # the whole Jacobian would be gigabytes: take a projection of it
+    assert torch.autograd.gradcheck(lambda *t: pointwise(*t, groups=groups), given, fast_mode=large)
 
 
 def test_gradients_where_training_moves_samples_together() -> None:

@@ -42,7 +42,8 @@ def regnet_widths(monkeypatch):
 def test_multiply_adds_are_half_of_what_torch_counts(name, regnet_widths):
     model, x = published(name)
     counted = cost(model, x)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         model(x)
     assert 2 * counted.total.macs == counter.get_total_flops()
     assert counted.total.params == count_parameters(model)

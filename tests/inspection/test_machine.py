@@ -12,12 +12,9 @@ from pointwise.inspection.machine import Machine, measure_machine
 
 def test_measuring_takes_well_under_a_second_and_gives_sane_figures():
     measure_machine()  # loads what is loaded once
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        machine = measure_machine()
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.5  # about 0.4 s; other programs may run too
+    start = time.thread_time()  # other programs may run too: their share does not count
+    machine = measure_machine()
+    assert time.thread_time() - start < 1.5  # about 0.4 s
     assert 1e8 < machine.macs_per_s < 1e15
     assert 1e8 < machine.bytes_per_s < 1e14
     assert machine.ridge == machine.macs_per_s / machine.bytes_per_s
