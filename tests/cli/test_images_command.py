@@ -152,7 +152,6 @@ TABLE_OPTIONS = {
     "--members": "2",
     "--task": "classification",
     "--drop": "a",
-    "--groups": "a",
     "--time": "a",
     "--columns": "a",
     "--separator": "tab",
@@ -218,11 +217,6 @@ REFUSED = {
         "predict stripes-model photos --out c.png",
         "a table is written as .csv, .csv.gz, .tsv, .tsv.gz, .parquet, got 'c.png'",
     ),
-    "probabilities of masks": (
-        lambda: None,
-        "predict masks-model photos --out found --proba",
-        "--proba needs a classifier: this model writes a mask for every image",
-    ),
     "masks into a file": (
         lambda: None,
         "predict masks-model photos --out houses.csv",
@@ -252,12 +246,6 @@ REFUSED = {
         lambda: None,
         "evaluate stripes-model photos --separator tab --encoding utf-8",
         "--separator, --encoding: for tables only, stripes-model is a model for images",
-    ),
-    "a score of masks": (
-        lambda: None,
-        "evaluate masks-model photos",
-        "evaluate scores models that classify, masks-model segments: Segmenter.score does it in "
-        "Python",
     ),
     "classes unknown to the model": (
         other_classes,
@@ -291,12 +279,14 @@ REFUSED = {
     "no test images": (
         lambda: None,
         "fit photos --test 0",
-        "--test must be above 0 for images: none would be left to score on",
+        "--test must be above 0 for images: none would be left to score on, unless --valid gives "
+        "validation images apart",
     ),
     "validation images of a file": (
         lambda: None,
         "fit photos --valid houses.csv",
-        "--valid must be a share between 0 and 1 for images, got houses.csv",
+        "houses.csv: this is neither a folder, an idx file nor an image: give a folder with a "
+        "folder of images per class, or an idx file",
     ),
 }
 

@@ -164,7 +164,8 @@ def counts(**changes):
 WRONG_FIELDS = {
     "task": (
         lambda fields: fields.update(task="ranking"),
-        "the report's task must be 'regression' or 'classification', got 'ranking'",
+        "the report's task must be 'regression' or 'classification' or 'segmentation', got "
+        "'ranking'",
     ),
     "no target": (
         lambda fields: fields.update(target=[]),
@@ -181,8 +182,8 @@ WRONG_FIELDS = {
     ),
     "a figure of no kind": (
         lambda fields: fields["figures"].update(price={"kind": ["regression"]}),
-        "the report's figures.price must be an object with the kind regression or classification, "
-        "got {'kind': ['regression']}",
+        "the report's figures.price must be an object with the kind regression or classification "
+        "or segmentation, got {'kind': ['regression']}",
     ),
     "ragged counts": (
         counts(counts=[[1, 2], [3]]),

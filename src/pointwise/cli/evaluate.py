@@ -1,7 +1,7 @@
 """``pointwise evaluate``: how good a model is on rows whose targets are known."""
 
 from pointwise.cli import options
-from pointwise.cli.images import evaluate_images, image_model, table_model
+from pointwise.cli.images import evaluate_images, image_model, refuse_given, table_model
 from pointwise.cli.tables import read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_scores, say
 
@@ -13,9 +13,11 @@ def evaluate(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    labels: options.Labels = None,
+    masks: options.Masks = None,
     json: options.Json = False,
 ) -> None:
-    """Score a model on a table that holds its targets, or on images of known classes.
+    """Score a model on a table that holds its targets, or on images of known classes or masks.
 
     Example: `pointwise evaluate houses-model new-houses.csv`
     """
@@ -29,8 +31,9 @@ def evaluate(
         "--encoding": encoding,
     }
     if image_model(model, data, only_tables):
-        evaluate_images(model, data, as_json=json)
+        evaluate_images(model, data, labels=labels, masks=masks, as_json=json)
         return
+    refuse_given({"--labels": labels, "--masks": masks}, f"for images only, {data} is none")
     estimator, config = table_model(model), read_config(model)
     targets = config["targets"]
     names = options.split_names(columns)

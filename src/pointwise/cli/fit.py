@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pointwise.cli import options
-from pointwise.cli.fit_images import find_checkpoint, fit_images
+from pointwise.cli.fit_images import Training, as_widths, find_checkpoint, fit_images
+from pointwise.cli.image_sets import Asked
 from pointwise.cli.images import is_images, refuse_given
 from pointwise.cli.words import print_json, print_line, print_scores, say
 from pointwise.errors import DataError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pointwise.studies import TableStudy
+
+MOST_TESTED = 0.9
+"""Share of the rows that are scored on, at most."""
 
 
 def fit(
@@ -39,16 +43,16 @@ def fit(
         str | None,
         typer.Option(
             metavar="FILE|FRACTION",
-            help="Rows to choose the best epoch with: a file, or a share of DATA. Default: 0.15.",
+            help="Rows to choose the best epoch with: a file, or a share of DATA. Default: 0.15; "
+            "of images 0.1.",
         ),
     ] = None,
     test: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            min=0,
-            max=0.9,
-            help="Share of DATA to score on, which no model sees before. Default: 0.2; 0 where "
-            "--valid is a file, whose rows are then scored on.",
+            metavar="FRACTION|FILE",
+            help="Share of DATA to score on, which no model sees before; of images a folder or "
+            "file, too. Default: 0.2; 0 where --valid is a file, which is then scored on.",
         ),
     ] = None,
     task: Annotated[
@@ -60,7 +64,11 @@ def fit(
     ] = None,
     groups: Annotated[
         str | None,
-        typer.Option(help="Column that says which rows belong together; never split, not used."),
+        typer.Option(
+            metavar="NAME|PATTERN",
+            help="Column that says which rows belong together; never split, not used. Of images a "
+            "regular expression that finds it in a file's name, such as [^_]+, or 'folder'.",
+        ),
     ] = None,
     time: Annotated[
         str | None, typer.Option(help="Column with times: the latest rows are held out.")
@@ -69,9 +77,30 @@ def fit(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    masks: options.Masks = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of the masks' classes, with commas, from number 0 on. Default: numbers."
+        ),
+    ] = None,
+    ignore: Annotated[
+        int | None,
+        typer.Option(min=0, max=255, help="Number of the masks' pixels whose class is unknown."),
+    ] = None,
+    labels: options.Labels = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Times that every image is seen, images only. Default: 20."),
+        typer.Option(
+            min=1, help="Times that every image is seen, images only. Default: 20, with masks 40."
+        ),
+    ] = None,
+    widths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Channels of the network for masks at each size. Default: 32,64,128,256.",
+        ),
     ] = None,
     size: Annotated[
         int | None,
@@ -107,7 +136,6 @@ def fit(
                 "--members": members,
                 "--task": task,
                 "--drop": drop,
-                "--groups": groups,
                 "--time": time,
                 "--columns": columns,
                 "--separator": separator,
@@ -117,24 +145,35 @@ def fit(
             f"for tables only, {data} is {kind}",
         )
         out = out or Path(f"{Path(data).resolve().name.split('.')[0]}-model")
-        fit_images(
-            data,
-            out,
-            seed=seed,
-            time_limit=time_limit,
-            epochs=epochs,
+        asked = Asked(
+            data=data,
+            masks=masks,
+            classes=options.split_names(classes),
+            ignore=ignore,
+            labels=labels,
             size=size,
-            skip_unreadable=skip_unreadable,
+            skip=skip_unreadable,
             valid=valid,
             test=test,
-            resume=resume,
-            as_json=json,
+            groups=groups,
         )
+        training = Training(seed, time_limit, epochs, as_widths(widths), resume)
+        fit_images(asked, training, out, as_json=json)
         return
-    only_images = {"--epochs": epochs, "--size": size, "--skip-unreadable": skip_unreadable or None}
+    only_images = {
+        "--masks": masks,
+        "--classes": classes,
+        "--ignore": ignore,
+        "--labels": labels,
+        "--epochs": epochs,
+        "--widths": widths,
+        "--size": size,
+        "--skip-unreadable": skip_unreadable or None,
+    }
     if given := [option for option, value in only_images.items() if value is not None]:
         raise typer.BadParameter(f"for images only, {data} is none", param_hint=", ".join(given))
     out = out or Path(f"{Path(data).name.split('.')[0]}-model")
+    test_share = _test_share(test)
     check_target(out)
     reading: dict[str, Any] = {
         "columns": options.split_names(columns),
@@ -169,7 +208,7 @@ def fit(
             seed=seed,
             time_limit=time_limit,
             valid=fraction,
-            test=(0.2 if valid_frame is None else 0.0) if test is None else test,
+            test=(0.2 if valid_frame is None else 0.0) if test_share is None else test_share,
             groups=groups,
             times=time,
             progress=not json,
@@ -197,6 +236,20 @@ def _read_valid(valid: str | None, reading: dict[str, Any]) -> "tuple[float, pd.
     if not 0 < fraction < 1:
         raise DataError(f"--valid must be a file or a share between 0 and 1, got {valid}")
     return fraction, None
+
+
+def _test_share(test: str | None) -> float | None:
+    """A share of the rows; of tables nothing else."""
+    try:
+        share = None if test is None else float(test)
+    except ValueError:
+        share = -1.0
+    if share is not None and not 0 <= share <= MOST_TESTED:
+        raise typer.BadParameter(
+            f"must be a share of the rows from 0 to {MOST_TESTED}, got {test!r}",
+            param_hint="'--test'",
+        )
+    return share
 
 
 def _task(given: str | None, frame: "pd.DataFrame", targets: list[str]) -> Any:

@@ -1,16 +1,15 @@
 """Images on the command line: what is given, and what a model makes of it."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pointwise.cli.masks import write_masks
-from pointwise.cli.words import print_json, print_line, print_scores, say
+from pointwise.cli.image_sets import read
+from pointwise.cli.masks import evaluate_masks, write_masks
+from pointwise.cli.words import print_json, print_line, print_scores
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
-    from pointwise.data.image_pixels import Colour
     from pointwise.data.images import ImageSet
     from pointwise.estimators import ImageClassifier, Segmenter
     from pointwise.estimators.persistence import Estimator, TableModel
@@ -97,9 +96,7 @@ def predict_images(model: Path, data: str, out: Path, *, proba: bool, as_json: b
 
     estimator = _of_images(load(model))
     if isinstance(estimator, Segmenter):
-        if proba:
-            raise DataError("--proba needs a classifier: this model writes a mask for every image")
-        write_masks(estimator, data, out, as_json=as_json)
+        write_masks(estimator, data, out, proba=proba, as_json=as_json)
         return
     suffix_to_write(out)  # refuses before the work is done
     found = _read_for(estimator, data, labels=False)
@@ -112,16 +109,20 @@ def predict_images(model: Path, data: str, out: Path, *, proba: bool, as_json: b
         print_line(f"{len(result):,} predictions: {out}")
 
 
-def evaluate_images(model: Path, data: str, *, as_json: bool) -> None:
-    """Score a classifier on images whose classes are known.
+def evaluate_images(
+    model: Path, data: str, *, labels: Path | None, masks: Path | None, as_json: bool
+) -> None:
+    """Score a model on images whose classes, or masks, are known.
 
     Args:
         model: Folder of a model for images.
-        data: Folder with a folder per class, or idx file.
+        data: Folder with a folder per class, or of images and masks, or idx file.
+        labels: File with the class of each image.
+        masks: Folder of the masks of the images in ``data``.
         as_json: Whether to print JSON.
 
     Raises:
-        DataError: If the model is none that classifies, or the images have classes unknown to it.
+        DataError: If the images have classes unknown to the model, or an option is for another.
     """
     import numpy as np
 
@@ -132,11 +133,11 @@ def evaluate_images(model: Path, data: str, *, as_json: bool) -> None:
 
     estimator, target = _of_images(load(model)), read_config(model)["targets"][0]
     if isinstance(estimator, Segmenter):
-        raise DataError(
-            f"evaluate scores models that classify, {model} segments: "
-            "Segmenter.score does it in Python"
-        )
-    found = _read_for(estimator, data, labels=None)
+        refuse_given({"--labels": labels}, f"for models that classify, {model} segments")
+        evaluate_masks(estimator, str(model), data, masks, as_json=as_json)
+        return
+    refuse_given({"--masks": masks}, f"for models that segment, {model} classifies")
+    found = _read_for(estimator, data, labels=labels)
     known = [str(label) for label in estimator.classes_]
     if strange := [name for name in found.classes if name not in known]:
         raise DataError(
@@ -191,53 +192,9 @@ def _of_images(estimator: "Estimator") -> "ImageClassifier | Segmenter":
     return estimator
 
 
-def read(
-    data: str,
-    *,
-    labels: Literal[False] | None = None,
-    size: int | tuple[int, int] | None = None,
-    skip: bool = False,
-    colour: "Colour" = "auto",
+def _read_for(
+    model: "ImageClassifier", data: str, *, labels: Path | Literal[False] | None
 ) -> "ImageSet":
-    """Read images, say what was changed, and speak of options as the command line calls them.
-
-    Args:
-        data: What was given.
-        labels: ``False`` reads images without their classes.
-        size: As of ``read_images``.
-        skip: Whether files that cannot be read are left out.
-        colour: As of ``read_images``.
-
-    Returns:
-        The images.
-
-    Raises:
-        DataError: If they cannot be read.
-    """
-    from pointwise.data.images import read_images
-
-    try:
-        found = read_images(
-            data,
-            labels=labels,
-            size=size,
-            unreadable="skip" if skip else "refuse",
-            colour=colour,
-        )
-    except DataError as error:
-        said = str(error).replace("unreadable='skip'", "fit's --skip-unreadable")
-        said = re.sub(
-            r"give size=, such as size=\(\d+, \d+\), to resize", "give --size to resize", said
-        )
-        raise DataError(
-            re.sub(r", or read them without classes \(labels=False\)", "", said)
-        ) from error
-    for note in found.notes:
-        say(note)
-    return found
-
-
-def _read_for(model: "ImageClassifier", data: str, *, labels: Literal[False] | None) -> "ImageSet":
     """Read images in the size and the colours of the training images."""
     pixels = model.pixels_
     return read(

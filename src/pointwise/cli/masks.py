@@ -1,23 +1,28 @@
-"""Masks on the command line: what a model that segments makes of images, as PNG files."""
+"""Masks on the command line: what a model that segments makes of images, and how good it is."""
 
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointwise.cli.words import print_json, print_line
+from pointwise.cli.image_sets import read_masks
+from pointwise.cli.words import figure, print_json, print_line, print_scores
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
     from pointwise.estimators import Segmenter
 
 
-def write_masks(model: "Segmenter", data: str, out: Path, *, as_json: bool) -> None:
+def write_masks(model: "Segmenter", data: str, out: Path, *, proba: bool, as_json: bool) -> None:
     """Write the mask of each image, in the image's own size and under its name.
+
+    An image of another size than the training images is brought to theirs, and its probabilities
+    back.
 
     Args:
         model: The fitted estimator.
         data: Folder of images, one image, or an idx file.
         out: Folder to write to.
+        proba: Whether to write the probabilities beside each mask: float16 ``(K, H, W)`` as .npy.
         as_json: Whether to print JSON.
 
     Raises:
@@ -41,7 +46,11 @@ def write_masks(model: "Segmenter", data: str, out: Path, *, as_json: bool) -> N
             target = file or out / f"{name}.png"
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(target, _png(model.predict(image[None])[0]))
+                shares = _probabilities(model, image)
+                mask = model.classes_[shares.argmax(0)]
+                write_bytes(target, _png(mask, model.classes_.tolist()))
+                if proba:
+                    write_bytes(target.with_suffix(".npy"), _npy(shares))
             except OSError as error:
                 raise DataError(f"cannot write the mask {target}: {error.strerror}") from error
             count += 1
@@ -49,6 +58,56 @@ def write_masks(model: "Segmenter", data: str, out: Path, *, as_json: bool) -> N
         print_json({"rows": count, "classes": list(model.class_names_), "out": str(out)})
     else:
         print_line(f"{count:,} mask{'s' if count != 1 else ''}: {out}")
+
+
+def evaluate_masks(
+    model: "Segmenter", name: str, data: str, masks: Path | None, *, as_json: bool
+) -> None:
+    """Score a model on images and masks, brought to the size of its training images.
+
+    Args:
+        model: The fitted estimator.
+        name: Its folder, for the table.
+        data: Folder of images and masks, or of images.
+        masks: Folder of masks where ``data`` is one of images.
+        as_json: Whether to print JSON.
+
+    Raises:
+        DataError: If the images and masks cannot be read, or hold classes that are unknown.
+    """
+    from pointwise.studies.mask_scores import class_overlaps, mask_metrics
+
+    if not Path(data).is_dir():
+        raise DataError(
+            f"{name} segments: it is scored on a folder of images and masks, got {data}"
+        )
+    pixels = model.pixels_
+    names = model.classes or tuple(map(str, range(256)))
+    found = read_masks(
+        data,
+        masks,
+        classes=tuple(names),
+        ignore=model.ignore,
+        size=(pixels.height, pixels.width),
+        colour="grey" if pixels.channels == 1 else "rgb",
+    )
+    counts = model.confusion(found.images, found.masks).numpy()
+    metrics = mask_metrics(counts)
+    overlaps = dict(zip(model.class_names_, class_overlaps(counts).tolist(), strict=True))
+    if as_json:
+        print_json(
+            {
+                "task": "segmentation",
+                "target": ["class"],
+                "rows": len(found.images),
+                "metrics": metrics,
+                "iou": overlaps,
+            }
+        )
+        return
+    print_scores(f"class: {len(found.images):,} images", [(name, metrics, None)])
+    shown = ", ".join(f"{label} {figure(value)}" for label, value in overlaps.items())
+    print_line(f"IoU: {shown}")
 
 
 def _plan(data: Path, out: Path) -> list[tuple[Path, Path | None]]:
@@ -81,10 +140,38 @@ def _plan(data: Path, out: Path) -> list[tuple[Path, Path | None]]:
     return [(folder / name, target) for target, name in targets.items()]
 
 
-def _png(mask: Any) -> bytes:
+def _probabilities(model: "Segmenter", image: Any) -> Any:
+    """Every pixel's probability of each class ``(K, H, W)``, in the image's own size."""
+    import torch
+
+    from pointwise.data.image_pixels import convert
+
+    size = model.pixels_.height, model.pixels_.width
+    if image.shape[1:] == size:
+        return model.predict_proba(image[None])[0]
+    colour: Any = "grey" if len(image) == 1 else "rgb"
+    shares = torch.from_numpy(model.predict_proba(convert(image, size, colour)[None]))
+    whole = torch.nn.functional.interpolate(shares, image.shape[1:], mode="bilinear")
+    return whole[0].numpy()
+
+
+def _png(mask: Any, numbers: list[int]) -> bytes:
+    """A PNG whose pixels are the numbers of classes, in the colours of reports."""
     import numpy as np
     from PIL import Image
 
+    from pointwise.reports.class_colours import class_palette
+
+    picture = Image.fromarray(mask.astype(np.uint8))
+    picture.putpalette(class_palette(numbers))
     file = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8)).save(file, format="PNG", optimize=True)
+    picture.save(file, format="PNG", optimize=True)
+    return file.getvalue()
+
+
+def _npy(shares: Any) -> bytes:
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, shares.astype(np.float16))
     return file.getvalue()

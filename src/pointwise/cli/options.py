@@ -16,6 +16,21 @@ Data = Annotated[
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit` wrote.")]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Masks of the images in DATA. Default: DATA holds the folders images and masks.",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Classes of the images: a table of file and class for a folder, an idx file for one. "
+        "Default: the names of the folders, or the idx file of that name.",
+    ),
+]
 Columns = Annotated[
     str | None,
     typer.Option(help="Names of the columns, with commas, for a file without a header."),

@@ -31,7 +31,11 @@ def predict(
         typer.Option(help="Columns of DATA to write beside the predictions, with commas."),
     ] = None,
     proba: Annotated[
-        bool, typer.Option("--proba", help="Write the probability of every class too.")
+        bool,
+        typer.Option(
+            "--proba",
+            help="Write the probability of every class too: columns, or .npy files beside masks.",
+        ),
     ] = False,
     columns: options.Columns = None,
     separator: options.Separator = None,

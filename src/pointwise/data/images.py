@@ -14,6 +14,7 @@ from pointwise.data.idx import is_idx
 from pointwise.data.idx_images import read_idx_images
 from pointwise.data.image_files import Picture, is_picture, read_picture
 from pointwise.data.image_folder import list_classes, list_pictures, mention
+from pointwise.data.image_labels import label_pictures
 from pointwise.data.image_pixels import Colour, Size, UnreadableImageError, as_size
 from pointwise.data.image_stack import PictureStack, Progress, read_many
 from pointwise.data.names import shorten
@@ -65,8 +66,9 @@ def read_images(
 ) -> ImageSet:
     """Read images and their classes.
 
-    From a folder with a folder per class, at any depth in it; or from an idx file, whose labels
-    are in the file of the same name with ``labels`` for ``images``. Formats are JPEG, PNG, GIF,
+    From a folder with a folder per class, at any depth in it; from any folder and a table of files
+    and classes; or from an idx file, whose labels are in the file of the same name with ``labels``
+    for ``images``. Formats are JPEG, PNG, GIF,
     BMP, TIFF, WebP, JPEG 2000, PPM and, where Pillow reads it, AVIF. Images are turned upright as
     their EXIF orientation says; 16 bits are scaled to 8, transparent parts laid on white, and the
     first of several frames taken. Hidden files are passed over, others that are no images named
@@ -74,7 +76,9 @@ def read_images(
 
     Args:
         path: The folder or the file.
-        labels: The idx file of the labels, where its name does not follow from that of the images.
+        labels: For an idx file the idx file of its labels, where its name does not follow from that
+            of the images. For a folder a CSV or Parquet table with the columns ``file`` (relative
+            to the folder, with suffix or without) and ``class``, or with two columns in this order.
             ``False`` reads images without classes: all of a folder, an idx file, or one image.
         size: A number of pixels for both sides, or height and width: resizes all images, with
             antialiasing, stretched to fit. Without it all must have one size.
@@ -171,10 +175,12 @@ def _folder(path: Path, labels: str | Path | Literal[False] | None) -> _Source:
             raise DataError(f"{path}: no image is in this folder")
         return _Source(path, listing.pictures, None, (), listing.others)
     if labels is not None:
-        raise DataError(
-            f"labels are a file for idx files only: in {path} the names of the folders are the "
-            "classes"
-        )
+        table, listing = existing_file(Path(labels)), list_pictures(path)
+        if not listing.pictures:
+            raise DataError(f"{path}: no image is in this folder")
+        labelled = label_pictures(path, listing.pictures, table)
+        others = tuple(one for one in listing.others if not (path / one).samefile(table))
+        return _Source(path, labelled.pictures, labelled.labels, labelled.classes, others)
     found = list_classes(path)
     return _Source(path, found.pictures, found.labels, found.classes, found.others)
 
@@ -235,7 +241,9 @@ def _refuse_lost(source: _Source, labels: NDArray[np.int64] | None, unread: list
     lost = set(range(len(source.classes))) - set([] if labels is None else labels.tolist())
     for index in sorted(lost):
         name = source.classes[index]
-        files = [one for one in unread if one.startswith(f"{name}/")]
-        raise DataError(
-            f"{source.folder / name}: no image of this class can be read: {shorten(files, 3, 60)}"
-        )
+        assert source.labels is not None, "there are classes"
+        files = [
+            one for one, label in zip(source.pictures, source.labels, strict=True) if label == index
+        ]
+        where = source.folder / name if (source.folder / name).is_dir() else f"class {name!r}"
+        raise DataError(f"{where}: no image of this class can be read: {shorten(files, 3, 60)}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.image_files import Picture, read_picture
 from pointwise.data.image_folder import list_pictures, mention
-from pointwise.data.image_pixels import Size, UnreadableImageError, as_size
+from pointwise.data.image_pixels import Colour, Size, UnreadableImageError, as_size
 from pointwise.data.image_stack import PictureStack, Progress, new_images, read_many
 from pointwise.data.images import Unreadable, check_choice, skipped_or_refused
 from pointwise.data.mask_files import read_mask, refuse_other_size, resize_mask
@@ -52,6 +52,7 @@ def read_masked_images(
     ignore: int | None = None,
     size: int | tuple[int, int] | None = None,
     unreadable: Unreadable = "refuse",
+    colour: Colour = "auto",
     progress: Progress | None = None,
 ) -> MaskedImages:
     """Read images and their masks, which have the same names up to their suffixes.
@@ -69,6 +70,7 @@ def read_masked_images(
         size: A number of pixels for both sides, or height and width: resizes all images, with
             antialiasing, and their masks, without mixing. Without it all must have one size.
         unreadable: Whether a damaged image or mask is refused, or left out with its partner.
+        colour: "grey" for one channel, "rgb" for three, "auto" for three if any image has colour.
         progress: Called with the number of pairs done, and of all.
 
     Returns:
@@ -91,9 +93,10 @@ def read_masked_images(
         ((1, 3, 4, 6), (1, 4, 6), np.uint8(1))
     """
     check_choice("unreadable", unreadable, ("refuse", "skip"))
+    check_choice("colour", colour, ("auto", "grey", "rgb"))
     given, unknown = check_numbering(classes, ignore)
     pairs = _pair_up(*_folders(Path(images), masks))
-    found = _Reading(pairs, as_size(size), unreadable)
+    found = _Reading(pairs, as_size(size), unreadable, colour)
     read_many(pairs.image_paths, found.read, found.take, progress)
     found.refuse_nothing()
     mask_paths = [pairs.mask_paths[number] for number in found.kept]
@@ -132,13 +135,16 @@ class _Pairs:
 class _Reading:
     """Pairs read so far."""
 
-    def __init__(self, pairs: _Pairs, size: Size | None, unreadable: Unreadable) -> None:
+    def __init__(
+        self, pairs: _Pairs, size: Size | None, unreadable: Unreadable, colour: Colour
+    ) -> None:
         self.stack = PictureStack(len(pairs.images), resized=size is not None)
         self.kept: list[int] = []
         self._pairs = pairs
         self._paths = list(zip(pairs.image_paths, pairs.mask_paths, strict=True))
         self._size = size
         self._unreadable = unreadable
+        self._colour: Colour = colour
         self._unread: list[str] = []
         self._masks: NDArray[np.uint8] | None = None
         self._present = np.zeros((len(pairs.images), 256), bool)
@@ -154,7 +160,8 @@ class _Reading:
 
     def read(self, number: int) -> _Pair:
         image_path, mask_path = self._paths[number]
-        picture, mask = read_picture(image_path, size=self._size), read_mask(mask_path)
+        picture = read_picture(image_path, size=self._size, colour=self._colour)
+        mask = read_mask(mask_path)
         refuse_other_size(mask_path, mask, image_path, picture.size)
         return picture, mask if self._size is None else resize_mask(mask, self._size)
 

@@ -19,8 +19,9 @@ from pointwise.errors import DataError
 from pointwise.estimators.backbones import build_backbone, check_size
 from pointwise.estimators.devices import device_of, product_type
 from pointwise.estimators.following import follow
+from pointwise.estimators.grouping import split_groups
 from pointwise.estimators.pixels import Images, Pixels, as_tensor, images_at_a_time, mean_and_std
-from pointwise.estimators.splitting import split_rows
+from pointwise.estimators.splitting import Index, split_rows
 from pointwise.inspection import count_parameters
 from pointwise.nn.image import ImageNetwork, ImageScale
 from pointwise.training import Augment, Checkpoint, Objective, Rows, Settings, train
@@ -87,6 +88,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         y: Any,
         validation_data: tuple[Any, Any] | None,
         checkpoint: str | Path | Checkpoint | None,
+        groups: Any,
     ) -> Self:
         self._validate_params()
         device = device_of(self.device)
@@ -95,11 +97,15 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         self.pixels_, images = Pixels.learn(X)
         target = self._read_target(y, images, reset=True)
         if validation_data is None:
-            classes = target if target.ndim == 1 else None
-            learn, held = split_rows(len(images), self.validation_fraction, rng, classes=classes)
+            learn, held = self._split(target, groups, rng)
             held_images, held_target = images[held], target[held]
             if len(learn) < len(images):
                 images, target = images[learn], target[learn]
+        elif groups is not None:
+            raise DataError(
+                "give groups or validation_data, not both: groups say which images are held out "
+                "together, and validation_data that none are"
+            )
         else:
             held_images, held_target = self._read_validation(validation_data)
         self._build(images, seed, device)
@@ -108,6 +114,16 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         self._train(rows, valid, self._settings(rows, valid, seed, device), checkpoint)
         self.rows_ = {"train": len(rows), "valid": len(valid)}
         return self
+
+    def _split(
+        self, target: NDArray[Any], groups: Any, rng: np.random.RandomState
+    ) -> tuple[Index, Index]:
+        """Numbers of the images that train, and of those that are held out."""
+        count, fraction = len(target), self.validation_fraction
+        classes = target if target.ndim == 1 else None
+        if groups is None:
+            return split_rows(count, fraction, rng, classes=classes)
+        return split_groups(groups, count, fraction, rng, classes=classes)
 
     def _read_validation(self, data: tuple[Any, Any]) -> tuple[Images, NDArray[Any]]:
         if not isinstance(data, tuple) or len(data) != 2:

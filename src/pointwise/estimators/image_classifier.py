@@ -117,6 +117,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):  # type: ignore[misc]
         y: Any,
         *,
         validation_data: tuple[Any, Any] | None = None,
+        groups: Any = None,
         checkpoint: str | Path | Checkpoint | None = None,
     ) -> Self:
         """Fit to labelled images.
@@ -125,15 +126,17 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):  # type: ignore[misc]
             X: Images ``(N, C, H, W)``, or ``(N, H, W)`` for grey ones.
             y: Class labels ``(N,)``, of any one kind.
             validation_data: ``(X, y)`` to find the best epoch with; all of ``X`` then trains.
+            groups: Group of each image, such as the video that it is a frame of: no group is split
+                between training and validation, nor all of a class held out.
             checkpoint: File to keep the state in, so that a killed fit resumes from it.
 
         Returns:
             The estimator.
 
         Raises:
-            ValueError: If the images, the labels or a parameter are not as they must be.
+            ValueError: If the images, labels, groups or a parameter are not as they must be.
         """
-        return self._fit(X, y, validation_data, checkpoint)
+        return self._fit(X, y, validation_data, checkpoint, groups)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict the probability of every class.

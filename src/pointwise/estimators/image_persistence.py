@@ -15,6 +15,7 @@ from pointwise.estimators.pixels import Pixels
 from pointwise.estimators.segmenter import Segmenter
 from pointwise.training.augment import (
     Augmentations,
+    RandomColour,
     RandomCrop,
     RandomFlip,
     RandomScale,
@@ -23,7 +24,9 @@ from pointwise.training.augment import (
 
 Model = TypeVar("Model", ImageClassifier, Segmenter)
 
-STEPS = {step.__name__: step for step in (RandomCrop, RandomFlip, RandomScale, RandomShift)}
+STEPS = {
+    step.__name__: step for step in (RandomColour, RandomCrop, RandomFlip, RandomScale, RandomShift)
+}
 """The augmentations that a model folder may name: a closed table."""
 
 

@@ -15,7 +15,13 @@ from pointwise.estimators.masks import find_mask_classes, mask_numbers, mask_wei
 from pointwise.estimators.pixels import Images
 from pointwise.functional.overlap import confusion, mean_iou
 from pointwise.training import Augment, Checkpoint
-from pointwise.training.augment import Augmentations, RandomFlip, RandomScale, RandomShift
+from pointwise.training.augment import (
+    Augmentations,
+    RandomColour,
+    RandomFlip,
+    RandomScale,
+    RandomShift,
+)
 from pointwise.training.objective import UNKNOWN, PixelCrossEntropy
 
 SHIFTED_SHARE = 0.1
@@ -44,9 +50,10 @@ class Segmenter(ImageEstimator):
         ignore: Number in the masks of pixels that do not count. Default: none.
         class_weight: ``"balanced"`` weights classes by the inverse square root of their share of
             the pixels, for rare classes; ``None`` for equal weights; or a weight per class.
-        augment: Changes each training batch and its masks at random; ``"auto"`` mirrors images left
-            to right, scales them by 0.75 to 1.5 and shifts them by up to a tenth of their size.
-            That suits scenes before a camera; give ``None`` or a callable of your own for others.
+        augment: Changes each training batch and its masks at random; ``"auto"`` changes the light
+            and the tint of images, mirrors them left to right, scales them by 0.75 to 1.5 and
+            shifts them by up to a tenth of their size. That suits scenes before a camera; give
+            ``None`` or a callable of your own for others.
         learning_rate: Largest step size of AdamW.
         batch_size: Images of a step.
         max_epochs: Times that every image is seen, unless time runs out.
@@ -131,6 +138,7 @@ class Segmenter(ImageEstimator):
         masks: Any,
         *,
         validation_data: tuple[Any, Any] | None = None,
+        groups: Any = None,
         checkpoint: str | Path | Checkpoint | None = None,
     ) -> Self:
         """Fit to images whose pixels' classes are known.
@@ -140,15 +148,17 @@ class Segmenter(ImageEstimator):
             masks: Class of every pixel, whole numbers ``(N, H, W)``.
             validation_data: ``(images, masks)`` to find the best epoch with; all of ``images`` then
                 trains.
+            groups: Group of each image, such as the video that it is a frame of: no group is split
+                between training and validation.
             checkpoint: File to keep the state in, so that a killed fit resumes from it.
 
         Returns:
             The estimator.
 
         Raises:
-            ValueError: If the images, the masks or a parameter are not as they must be.
+            ValueError: If the images, masks, groups or a parameter are not as they must be.
         """
-        return self._fit(images, masks, validation_data, checkpoint)
+        return self._fit(images, masks, validation_data, checkpoint, groups)
 
     def predict_proba(self, images: Any) -> NDArray[np.float32]:
         """Predict every pixel's probability of every class.
@@ -251,6 +261,7 @@ class Segmenter(ImageEstimator):
     def _auto_augment(self) -> Augment:
         pixels = int(SHIFTED_SHARE * min(self.pixels_.height, self.pixels_.width))
         return Augmentations(
+            RandomColour(),
             RandomFlip(),
             RandomScale(*SCALES, outside=UNKNOWN),
             RandomShift(pixels, outside=UNKNOWN),

@@ -5,6 +5,7 @@ from pointwise.reports.html import render_html
 from pointwise.reports.importance import permutation_importance
 from pointwise.reports.regression import regression_figures
 from pointwise.reports.report import Report
+from pointwise.reports.segmentation import segmentation_figures
 from pointwise.reports.thumbnails import worst_mistakes
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "permutation_importance",
     "regression_figures",
     "render_html",
+    "segmentation_figures",
     "worst_mistakes",
 ]

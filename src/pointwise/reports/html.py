@@ -47,6 +47,14 @@ def render_html(report: Report) -> str:
 
 def _target(name: str, figures: dict[str, Any], key: str) -> dict[str, Any]:
     """Draw the figures of one target."""
+    if figures["kind"] == "segmentation":
+        return {
+            "name": name,
+            "figures": figures,
+            "charts": [],
+            "confusion": tables.confusion_rows(figures),
+            "classes": tables.class_rows(figures),
+        }
     if figures["kind"] == "regression":
         drawn = [
             charts.density(figures, f"{key}-density"),
@@ -76,7 +84,7 @@ def _environment() -> "Environment":
         loader=DictLoader(
             {
                 "report.html.jinja": here.joinpath("report.html.jinja").read_text("utf-8"),
-                "report.css": style(),
+                "report.css": style() + here.joinpath("overlays.css").read_text("utf-8"),
             }
         ),
         autoescape=True,  # every name in a table is a stranger's

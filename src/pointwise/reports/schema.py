@@ -5,6 +5,7 @@ from typing import Any
 
 from pointwise.reports.binning import MOST_BINS
 from pointwise.reports.classification import CALIBRATION_BINS, MOST_CLASSES, ROC_POINTS
+from pointwise.reports.overlays import MOST_CHARACTERS, TYPICAL, WORST
 from pointwise.reports.regression import MOST_BANDS, QUANTILES
 from pointwise.reports.rules import (
     BrokenRuleError,
@@ -21,6 +22,7 @@ from pointwise.reports.rules import (
     table,
     text,
 )
+from pointwise.reports.segmentation import MOST_LISTED as MOST_LISTED
 from pointwise.reports.thumbnails import MOST_IMAGES
 
 SCHEMA = 1
@@ -28,10 +30,8 @@ SCHEMA = 1
 LATER = frozenset({"images"})
 """Fields that the first reports did not have: a file may lack them."""
 
-MOST_LISTED = 100
-"""Classes of images that are listed with their numbers of images."""
-
 _PNG = re.compile("iVBORw0KGgo[A-Za-z0-9+/]{1,5980}={0,2}")
+_JPEG = re.compile("/9j/[A-Za-z0-9+/]+={0,2}")
 
 _QUANTILES = array(number, least=len(QUANTILES), most=len(QUANTILES))
 
@@ -60,6 +60,46 @@ _BAND = record(
 _CURVE = array(finite, least=1, most=ROC_POINTS)
 _PER_BIN = ("probability", "frequency", "rows")
 
+
+def _short(pattern: re.Pattern[str], longest: int, what: str) -> Rule:
+    """Make a rule for an image in base64, which nothing can leave."""
+
+    def rule(value: Any, where: str) -> str:
+        fits = isinstance(value, str) and len(value) <= longest and pattern.fullmatch(value)
+        if not fits:
+            raise BrokenRuleError(where, f"a {what} in base64 of at most {longest} letters", value)
+        return str(value)
+
+    return rule
+
+
+_MASK = _short(re.compile("iVBORw0KGgo[A-Za-z0-9+/]+={0,2}"), MOST_CHARACTERS["mask"], "PNG")
+
+_OVERLAY = record(
+    {
+        "name": text(80),
+        "kind": one_of("worst", "typical"),
+        "iou": number,
+        "right": number,
+        "mistake": maybe(text(130)),
+        "image": _short(_JPEG, MOST_CHARACTERS["image"], "JPEG"),
+        "actual": _MASK,
+        "predicted": _MASK,
+    }
+)
+
+_CONFUSION = checked(
+    record(
+        {
+            "labels": array(text(60), most=MOST_CLASSES + 1),
+            "counts": _square(MOST_CLASSES + 1),
+            "lumped": integer,
+        }
+    ),
+    lambda v: len(v["labels"]) == len(v["counts"]),
+    "an object with a label per row of counts",
+)
+
 _FIGURES: dict[str, Rule] = {
     "regression": record(
         {
@@ -81,17 +121,7 @@ _FIGURES: dict[str, Rule] = {
             "kind": one_of("classification"),
             "rows": integer,
             "not_finite": integer,
-            "confusion": checked(
-                record(
-                    {
-                        "labels": array(text(60), most=MOST_CLASSES + 1),
-                        "counts": _square(MOST_CLASSES + 1),
-                        "lumped": integer,
-                    }
-                ),
-                lambda v: len(v["labels"]) == len(v["counts"]),
-                "an object with a label per row of counts",
-            ),
+            "confusion": _CONFUSION,
             "calibration": _equally_long(
                 _PER_BIN,
                 record(
@@ -110,6 +140,24 @@ _FIGURES: dict[str, Rule] = {
                     record({"false_positive": _CURVE, "true_positive": _CURVE, "area": number}),
                 )
             ),
+        }
+    ),
+    "segmentation": record(
+        {
+            "kind": one_of("segmentation"),
+            "rows": integer,
+            "not_finite": integer,
+            "pixels": integer,
+            "classes": array(
+                record(
+                    {"name": text(60), "share": number, "iou": number, "found": number}
+                    | {"right": number}
+                ),
+                most=MOST_LISTED,
+            ),
+            "more_classes": integer,
+            "confusion": _CONFUSION,
+            "examples": array(_OVERLAY, most=WORST + TYPICAL),
         }
     ),
 }
@@ -164,7 +212,7 @@ _IMAGES = record(
 
 FIELDS: dict[str, Rule] = {
     "title": text(),
-    "task": one_of("regression", "classification"),
+    "task": one_of("regression", "classification", "segmentation"),
     "target": array(text(), least=1),
     "created": text(40),
     "seconds": number,

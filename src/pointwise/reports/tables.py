@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from pointwise.reports.class_colours import class_colour
 from pointwise.reports.report import Report
-from pointwise.reports.wording import Metric, metric, score
+from pointwise.reports.wording import DASH, Metric, metric, score
 
 MOST_BARS = 20
 
@@ -116,6 +117,49 @@ def confusion_rows(figures: dict[str, Any]) -> list[ConfusionRow]:
         right = shares[place] if total and not lumped else None
         rows.append(ConfusionRow(label, cells, total, right))
     return rows
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of a segmentation, its colour, and its figures as they are written."""
+
+    name: str
+    colour: str
+    share: str
+    overlap: str
+    bar: float
+    found: str
+    right: str
+
+
+def class_rows(figures: dict[str, Any]) -> list[ClassRow]:
+    """Write the figures of each class of a segmentation.
+
+    Args:
+        figures: Figures of a segmentation.
+
+    Returns:
+        A row per class, in the order of the classes.
+    """
+    return [
+        ClassRow(
+            name=one["name"],
+            colour=class_colour(place),
+            share=_percent(one["share"]),
+            overlap=score("iou", one["iou"]),
+            bar=one["iou"] or 0.0,
+            found=_percent(one["found"]),
+            right=_percent(one["right"]),
+        )
+        for place, one in enumerate(figures["classes"])
+    ]
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return DASH
+    digits = 1 if share >= 0.01 or share == 0 else 2
+    return f"{100 * share:.{digits}f} %"
 
 
 @dataclass(frozen=True)

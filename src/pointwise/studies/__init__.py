@@ -7,6 +7,7 @@ from pointwise.studies.compare_data import CompareData, split_images
 from pointwise.studies.compare_plan import CompareOptions
 from pointwise.studies.comparison import Comparison
 from pointwise.studies.images import ImageOptions, ImageStudy, study_images
+from pointwise.studies.masks import study_masks
 from pointwise.studies.metrics import Score, classification_metrics, regression_metrics, score
 from pointwise.studies.parts import Task, check_columns, choose_task, take_apart
 from pointwise.studies.tables import Options, TableStudy, study_table
@@ -31,6 +32,7 @@ __all__ = [
     "score",
     "split_images",
     "study_images",
+    "study_masks",
     "study_table",
     "take_apart",
 ]

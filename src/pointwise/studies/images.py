@@ -4,92 +4,60 @@ import datetime
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pointwise.data.images import ImageSet
+from pointwise.data.names import shorten
 from pointwise.errors import DataError
 from pointwise.estimators import ImageClassifier
-from pointwise.estimators.splitting import split_rows
 from pointwise.inspection import count_parameters, layers
 from pointwise.reports import Report, classification_figures, worst_mistakes
 from pointwise.reports.schema import MOST_LISTED
+from pointwise.studies.image_holdout import (
+    ImageOptions,
+    ImagePart,
+    ImageSplit,
+    ImageStudy,
+    fit_images,
+    hold_out_images,
+)
 from pointwise.studies.metrics import Score, score
 from pointwise.studies.parts import Say
 
+__all__ = ["ImageOptions", "ImageStudy", "study_images"]
+
 TARGET = "class"
 """Name of what is predicted; a folder of images names its classes, not what they are."""
+
+EPOCHS = 20
+"""Times that every image is seen, where nobody says."""
 
 PLAIN_PIXELS = 32
 PLAIN_IMAGES = 10_000
 """What logistic regression sees at most, so that it stays quick: rows and columns, images."""
 
 
-@dataclass(frozen=True)
-class ImageOptions:
-    """How to study images; the command line's options under the same names.
-
-    Attributes:
-        seed: Seed of everything random.
-        time_limit: Seconds after which training stops.
-        epochs: Times that every image is seen, unless time runs out.
-        valid: Share of the images that are not scored on, to choose the best epoch with.
-        test: Share of the images to score on, of every class alike.
-        progress: Whether to show a progress bar.
-        checkpoint: File from which a killed fit resumes.
-    """
-
-    seed: int = 0
-    time_limit: float | None = None
-    epochs: int = 20
-    valid: float = 0.1
-    test: float = 0.2
-    progress: bool = False
-    checkpoint: Path | None = None
-
-
-@dataclass(frozen=True)
-class ImageStudy:
-    """A fitted classifier of images and how it compares.
-
-    Attributes:
-        model: The fitted estimator.
-        metrics: Its figures on the images of ``where``.
-        where: Which images those are, in words.
-        baselines: Figures of plain models on the same images.
-        seconds: Seconds that the fit took.
-        report: What ``pointwise report`` draws.
-    """
-
-    model: ImageClassifier
-    metrics: dict[str, float]
-    where: str
-    baselines: list[dict[str, Any]]
-    seconds: float
-    report: Report
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some of the images: bytes ``(N, C, H, W)``, the name of each's class, and its file."""
-
-    x: NDArray[np.uint8]
-    y: NDArray[np.str_]
-    names: list[str]
-
-
 def study_images(
-    found: ImageSet, options: ImageOptions, *, title: str = "images", say: Say = lambda _: None
+    found: ImageSet,
+    options: ImageOptions,
+    *,
+    valid: ImageSet | None = None,
+    test: ImageSet | None = None,
+    title: str = "images",
+    say: Say = lambda _: None,
 ) -> ImageStudy:
     """Fit a classifier to images, score it, and fit plain models to the same images.
 
     Args:
         found: The images with their classes.
         options: How.
+        valid: Images to choose the epoch with. Default: a share of ``found``.
+        test: Images to score on. Default: a share of ``found``, or with ``options.test`` 0 the
+            validation images.
         title: Name of the data, for the report.
         say: Told in a sentence what a person should know, as it is found.
 
@@ -97,7 +65,8 @@ def study_images(
         The fitted model, figures and report.
 
     Raises:
-        DataError: If the images have no classes, or no class has enough to hold some out.
+        DataError: If the images have no classes, no class has enough to hold some out, or those
+            given to score on have classes that are not among those to learn from.
 
     Example:
         >>> from sklearn.datasets import load_digits
@@ -109,13 +78,20 @@ def study_images(
         >>> study.where, [one["key"] for one in study.baselines]
         ('55 test images', ['majority', 'linear'])
     """
-    learn, test = _hold_out(found, options, say)
-    model, seconds, notes = _fit(learn, options, say)
-    mine = score(model, test.x, test.y)
+    split = _hold_out(found, valid, test, options, say)
+    model = ImageClassifier(
+        max_epochs=options.epochs or EPOCHS,
+        validation_fraction=options.valid,
+        time_limit=options.time_limit,
+        random_state=options.seed,
+        verbose=int(options.progress),
+    )
+    seconds, notes = fit_images(model, split, options, say)
+    scored = split.test
+    mine = score(model, scored.x, scored.y)
     say("fitting plain models to the same images, to compare")
-    baselines = list(_plain_models(learn, test, options.seed, say))
-    where = f"{len(test.y):,} test images"
-    index = np.searchsorted(model.classes_, test.y)
+    baselines = list(_plain_models(split.learn, scored, options.seed, say))
+    index = np.searchsorted(model.classes_, scored.y)
     names = [str(one) for one in model.classes_]
     report = Report(
         title=title,
@@ -126,66 +102,62 @@ def study_images(
         history=[{k: v for k, v in e.items() if k != "best"} for e in model.history_],
         best_epoch=model.best_epoch_,
         metrics=dict(mine.metrics),
-        metrics_rows=where,
-        rows={**model.rows_, "test": len(test.y)},
+        metrics_rows=split.where,
+        rows={**model.rows_, "test": 0 if scored is split.valid else len(scored.y)},
         baselines=[{k: one[k] for k in ("name", "metrics", "seconds")} for one in baselines],
         figures={TARGET: classification_figures(index, mine.predicted, names)},
         layers=[asdict(layer) for layer in layers(model.network_)],
         warnings=[*found.notes, *notes],
         parameters=count_parameters(model.network_),
-        images=_describe(found, test, index, mine, names),
+        images=_describe(found, scored, index, mine, names),
     )
-    return ImageStudy(model, mine.metrics, where, baselines, seconds, report)
+    return ImageStudy(model, mine.metrics, split.where, baselines, seconds, report)
 
 
-def _hold_out(found: ImageSet, options: ImageOptions, say: Say) -> tuple[_Part, _Part]:
+def _hold_out(
+    found: ImageSet,
+    valid: ImageSet | None,
+    test: ImageSet | None,
+    options: ImageOptions,
+    say: Say,
+) -> ImageSplit:
     if found.labels is None:
         raise DataError("a classifier learns from images whose classes are known, got none")
-    count = len(found.images)
-    rng = np.random.RandomState(options.seed)
-    rows = split_rows(count, options.test, rng, classes=found.labels)
-    if len(rows[0]) == count:
-        largest = int(np.bincount(found.labels).max())
-        raise DataError(
-            f"too few images to score on: a share of {options.test:g} of every class is held out, "
-            f"and the largest class has {largest} image{'s' if largest > 1 else ''}"
-        )
-    untested = len(found.classes) - len(np.unique(found.labels[rows[1]]))
-    if untested:
+    for other in (valid, test):
+        _refuse_strangers(found, other)
+    split = hold_out_images(
+        _part(found, options.groups),
+        None if valid is None else _part(valid),
+        None if test is None else _part(test),
+        options,
+        found.labels,
+    )
+    scored = len(np.unique(split.test.y))
+    if untested := len(found.classes) - scored:
         say(f"{untested} of {len(found.classes)} classes have too few images to be scored on")
+    return split
+
+
+def _part(found: ImageSet, groups: NDArray[Any] | None = None) -> ImagePart:
     known = np.array(found.classes)[found.labels]
-    learn, test = (
-        _Part(found.images[part], known[part], [found.names[i] for i in part.tolist()])
-        for part in rows
-    )
-    return learn, test
+    return ImagePart(found.images, known, list(found.names), groups)
 
 
-def _fit(learn: _Part, options: ImageOptions, say: Say) -> tuple[ImageClassifier, float, list[str]]:
-    model = ImageClassifier(
-        max_epochs=options.epochs,
-        validation_fraction=options.valid,
-        time_limit=options.time_limit,
-        random_state=options.seed,
-        verbose=int(options.progress),
-    )
-    began = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(learn.x, learn.y, checkpoint=options.checkpoint)
-    seconds = time.perf_counter() - began
-    notes = [str(one.message) for one in caught]
-    if sum(model.rows_.values()) > len(learn.y):
-        notes.append(
-            "no class has enough images to hold any out for choosing the epoch: the training "
-            "images chose it"
+def _refuse_strangers(found: ImageSet, other: ImageSet | None) -> None:
+    """Refuse images to score on that are of no class that is learnt."""
+    if other is None:
+        return
+    if strange := [name for name in other.classes if name not in found.classes]:
+        raise DataError(
+            f"{len(strange)} class{'es' if len(strange) > 1 else ''} of the images held out cannot "
+            f"be learnt, since no training image has {'them' if len(strange) > 1 else 'it'}: "
+            f"{shorten(list(map(repr, strange)), 10)}"
         )
-    for note in notes:
-        say(note)
-    return model, seconds, notes
 
 
-def _plain_models(learn: _Part, test: _Part, seed: int, say: Say) -> Iterator[dict[str, Any]]:
+def _plain_models(
+    learn: ImagePart, test: ImagePart, seed: int, say: Say
+) -> Iterator[dict[str, Any]]:
     """What else one could use; they learn from the validation images too, choosing no epoch."""
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
@@ -233,7 +205,7 @@ def _plain(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _describe(
-    found: ImageSet, test: _Part, index: NDArray[Any], mine: Score, names: list[str]
+    found: ImageSet, test: ImagePart, index: NDArray[Any], mine: Score, names: list[str]
 ) -> dict[str, Any]:
     assert found.labels is not None, "checked when images were held out"
     channels, height, width = found.images.shape[1:]
