@@ -9,9 +9,7 @@ fastest and by the middle round. Run it on a quiet machine:
 
 import argparse
 import gc
-import random
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -20,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pointwise.functional import pointwise
+from pointwise.inspection.timing import take_turns
 from pointwise.nn import MLP
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 OURS = "pointwise"
-LOOP_S = 0.0015  # a spelling's turn lasts this long at least
 
 Call = Callable[[], Tensor]
 Spelling = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -305,28 +303,6 @@ def check_same(calls: dict[str, Call]) -> None:
             torch.testing.assert_close(call(), expected, rtol=1e-3, atol=1e-3)
 
 
-def time_calls(calls: dict[str, Call], budget_s: float) -> dict[str, list[float]]:
-    """Seconds of each spelling in each round; all take turns, in a random order each round."""
-    loops, round_s = {}, 0.0
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        once_s = time.perf_counter() - start
-        loops[name] = max(1, int(LOOP_S / once_s))
-        round_s += loops[name] * once_s
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
-    for _ in range(min(max(int(budget_s / round_s), 9), 201)):
-        random.shuffle(order)
-        for name in order:
-            start = time.perf_counter()
-            for _ in range(loops[name]):
-                calls[name]()
-            seconds[name].append((time.perf_counter() - start) / loops[name])
-    return seconds
-
-
 def lines_of(case: Case | Members, budget_s: float, every: bool) -> Iterator[tuple[str, float]]:
     """Lines of the table and the ratio that each shows."""
     calls, leaves = case.calls()
@@ -335,7 +311,7 @@ def lines_of(case: Case | Members, budget_s: float, every: bool) -> Iterator[tup
         with torch.set_grad_enabled(job == "training"):
             timed = calls if job == "forward" else train_calls(calls, leaves)
             gc.collect()
-            seconds = time_calls(timed, budget_s)
+            seconds = take_turns(timed, seconds=budget_s, fewest=9)
         ours = seconds.pop(OURS)
         best = min(seconds, key=lambda name: min(seconds[name]))
         ratio = min(ours) / min(seconds[best])
@@ -369,7 +345,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    random.seed(0)
     budget_s = 0.8 if options.quick else 5.0
     print(f"torch {torch.__version__}, {options.threads} threads, milliseconds\n")
     header = "case, job, fastest, median, spread, best other, its fastest, ratio, ratio of medians"

@@ -8,9 +8,7 @@ Run: python benchmarks/what_a_1x1_is.py [--rounds 41] [--threads 2]
 
 import argparse
 import platform
-import random
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,10 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pointwise.inspection.timing import take_turns
 from pointwise.nn import PointwiseConv
-
-TURN_S = 0.002
-"""A line's turn in a round lasts this long at least."""
 
 Map = Callable[[Tensor], Tensor]
 
@@ -143,23 +139,9 @@ def largest_difference(lines: list[Line]) -> float:
 
 
 def seconds(calls: list[Callable[[], Tensor]], rounds: int) -> list[list[float]]:
-    """Seconds of every call in every round; the calls take turns, in a random order each round."""
-    loops = []
-    for call in calls:
-        call()
-        began = time.perf_counter()
-        call()
-        loops.append(max(1, round(TURN_S / (time.perf_counter() - began))))
-    taken: list[list[float]] = [[] for _ in calls]
-    order = list(range(len(calls)))
-    for _ in range(rounds):
-        random.shuffle(order)
-        for i in order:
-            began = time.perf_counter()
-            for _ in range(loops[i]):
-                calls[i]()
-            taken[i].append((time.perf_counter() - began) / loops[i])
-    return taken
+    """Seconds of every call in every round; the calls take turns."""
+    named = {str(i): call for i, call in enumerate(calls)}
+    return list(take_turns(named, fewest=rounds, most=rounds).values())
 
 
 def over_first(times: list[list[float]], i: int) -> float:
@@ -200,7 +182,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    random.seed(0)
     print(f"Machine: {machine(options.threads)}.")
     for title, make in MAPS.items():
         print(f"\n**{title}**\n")

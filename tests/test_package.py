@@ -35,16 +35,16 @@ PUBLIC = {
         "nin_mnist resnet101 resnet50 squeezenet1_0 squeezenet1_1 unet"
     ),
     "pointwise.inspection": (
-        "Alternative Cost Layer LayerCost Machine Total WhatIf cost count_parameters layers "
-        "measure_machine plot_cost plot_shares whatif"
+        "Alternative Cost Layer LayerCost Machine Speedup Total WhatIf cost count_parameters "
+        "layers measure_machine plot_cost plot_shares speedup take_turns whatif"
     ),
     "pointwise.training": (
         "Augment Checkpoint CrossEntropy Epoch Objective Rows Schedule Settings SquaredError train"
     ),
     "pointwise.data": (
-        "Column ImageSet MaskedImages Table TableCoding TableFile as_table code_table read_idx "
-        "read_images read_masked_images read_table summarize suspicious_columns write_idx "
-        "write_table"
+        "Column ImageParts ImageSet MaskedImages Table TableCoding TableFile as_table "
+        "code_table find_parts group_images read_idx read_images read_masked_images "
+        "read_table summarize suspicious_columns write_idx write_table"
     ),
     "pointwise.modelfiles": (
         "ModelFolder check_target model_card read_config read_model read_report write_model"
@@ -54,12 +54,13 @@ PUBLIC = {
     ),
     "pointwise.reports": (
         "Report classification_figures permutation_importance regression_figures render_html "
-        "worst_mistakes"
+        "segmentation_figures worst_mistakes"
     ),
     "pointwise.studies": (
-        "CellCache CompareData CompareOptions Comparison ImageOptions ImageStudy Options Score "
-        "TableStudy Task check_columns choose_task classification_metrics compare fit_baselines "
-        "regression_metrics score split_images study_images study_table take_apart"
+        "CellCache CompareData CompareOptions Comparison ImageOptions ImageStudy Options "
+        "Score TableStudy Task check_columns choose_task classification_metrics compare "
+        "fit_baselines regression_metrics score split_images study_images study_masks "
+        "study_table take_apart"
     ),
     "pointwise.errors": ("CheckpointError DataError DataWarning ModelFileError PointwiseError"),
 }

@@ -5,6 +5,7 @@ from pointwise.inspection.cost import Cost, LayerCost, Total, cost
 from pointwise.inspection.layers import Layer, count_parameters, layers
 from pointwise.inspection.machine import Machine, measure_machine
 from pointwise.inspection.plots import plot_cost, plot_shares
+from pointwise.inspection.timing import Speedup, speedup, take_turns
 from pointwise.inspection.whatif import WhatIf, whatif
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Layer",
     "LayerCost",
     "Machine",
+    "Speedup",
     "Total",
     "WhatIf",
     "cost",
@@ -21,5 +23,7 @@ __all__ = [
     "measure_machine",
     "plot_cost",
     "plot_shares",
+    "speedup",
+    "take_turns",
     "whatif",
 ]
