@@ -17,7 +17,7 @@ TESTS = Path(__file__).parent
 PUBLIC = {
     "pointwise": (
         "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter __version__ functional "
-        "inspection load networks nn save"
+        "inspection load networks nn save surgery"
     ),
     "pointwise.functional": "Affine add block_diagonal compose fold_affine pointwise regroup",
     "pointwise.nn": (
@@ -61,6 +61,12 @@ PUBLIC = {
         "Score TableStudy Task check_columns choose_task classification_metrics compare "
         "fit_baselines regression_metrics score split_images study_images study_masks "
         "study_table take_apart"
+    ),
+    "pointwise.surgery": (
+        "CropDifference DenseClassifier Difference DifferenceError Equivalence Grid InPlaceOf "
+        "Rule ShiftAndStitch Swap check_equivalent convolutionalize crop_difference densify "
+        "describe fold refusal replace replace_named respell restore to_conv to_linear "
+        "to_pointwise to_torch"
     ),
     "pointwise.errors": ("CheckpointError DataError DataWarning ModelFileError PointwiseError"),
 }

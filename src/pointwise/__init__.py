@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointwise import functional, inspection, networks, nn
+    from pointwise import functional, inspection, networks, nn, surgery
     from pointwise.estimators import (
         ImageClassifier,
         PointwiseClassifier,
@@ -36,6 +36,7 @@ __all__ = [
     "networks",
     "nn",
     "save",
+    "surgery",
 ]
 
 _HOMES = {

@@ -1,0 +1,51 @@
+"""Rewrites of networks that keep their function: one spelling of a layer into another.
+
+Every function leaves the given model untouched unless told otherwise, and returns the new model
+with a list of what was changed and of what was left alone and why.
+"""
+
+from pointwise.surgery.axes import InPlaceOf
+from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
+from pointwise.surgery.convolutionalize import convolutionalize, densify
+from pointwise.surgery.dense.classifier import DenseClassifier, Grid, ShiftAndStitch
+from pointwise.surgery.dense.crops import CropDifference, crop_difference
+from pointwise.surgery.equivalence import (
+    Difference,
+    DifferenceError,
+    Equivalence,
+    check_equivalent,
+)
+from pointwise.surgery.fold import fold
+from pointwise.surgery.refusals import refusal
+from pointwise.surgery.replace import Rule, replace, replace_named
+from pointwise.surgery.respell import respell
+from pointwise.surgery.stock import to_torch
+from pointwise.surgery.swap import Swap, describe
+
+__all__ = [
+    "CropDifference",
+    "DenseClassifier",
+    "Difference",
+    "DifferenceError",
+    "Equivalence",
+    "Grid",
+    "InPlaceOf",
+    "Rule",
+    "ShiftAndStitch",
+    "Swap",
+    "check_equivalent",
+    "convolutionalize",
+    "crop_difference",
+    "densify",
+    "describe",
+    "fold",
+    "refusal",
+    "replace",
+    "replace_named",
+    "respell",
+    "restore",
+    "to_conv",
+    "to_linear",
+    "to_pointwise",
+    "to_torch",
+]

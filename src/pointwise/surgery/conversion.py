@@ -1,0 +1,266 @@
+"""Linear layers, 1x1 convolutions and ``PointwiseConv`` into each other, values kept bit for bit.
+
+A new layer stands over the memory of the values that it takes over: of the copy, or with
+``in_place`` of the given model, whose optimizers must be made anew where parameters change shape.
+"""
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from pointwise.functional.checks import check_rank
+from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
+from pointwise.surgery.axes import InPlaceOf, Kind, sizes
+from pointwise.surgery.equivalence import Example, called_modules
+from pointwise.surgery.refusals import is_quantized, refusal, subclass_refusal
+from pointwise.surgery.replace import replace, replace_named
+from pointwise.surgery.swap import Swap
+
+PLAIN: dict[type[nn.Module], Kind] = {
+    nn.Linear: "linear",
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.Conv3d: "conv3d",
+    PointwiseConv: "pointwise",
+}
+"""The layers that turn into each other, and where each has the channels."""
+
+TRANSPOSED = "transformers.pytorch_utils.Conv1D"
+"""The linear layer of GPT-2, of a class of its own."""
+
+CONV_KINDS: dict[int, Kind] = {rank: PLAIN[layer] for rank, layer in CONVOLUTIONS.items()}
+
+
+def to_pointwise(
+    model: nn.Module, *, example: Example | None = None, in_place: bool = False
+) -> tuple[nn.Module, list[Swap]]:
+    r"""Turn linear layers and 1x1 convolutions of a model into ``PointwiseConv``.
+
+    Each stands in an ``InPlaceOf``, which takes and gives exactly what the old layer did.
+
+    Args:
+        model: Any model.
+        example: An input; with it, layers that are not called with it are left alone: a module that
+            reads their weights would pass the new layer by (and find the same values).
+        in_place: Whether to change the model itself in place of a copy.
+
+    Returns:
+        The new model, and what became of each layer.
+
+    Example:
+        >>> _, swaps = to_pointwise(nn.Sequential(nn.Linear(3, 2), nn.Conv2d(4, 4, 1, stride=2)))
+        >>> print(*swaps, sep="\n")
+        0: Linear(3, 2) -> PointwiseConv(3, 2) in place of linear
+        1: Conv2d(4, 4, 1x1, stride 2) left alone: stride (2, 2) drops positions
+    """
+    return _convert(model, "pointwise", example, in_place)
+
+
+def to_conv(
+    model: nn.Module, *, rank: int = 2, example: Example | None = None, in_place: bool = False
+) -> tuple[nn.Module, list[Swap]]:
+    """Turn linear layers and ``PointwiseConv`` of a model into 1x1 convolutions.
+
+    Each stands in an ``InPlaceOf``, which gives it ``(N, S, C)`` as ``(N, C, 1, S)`` and takes and
+    gives exactly what the old layer did. Convolutions stay as they are, of whatever rank.
+
+    Args:
+        model: Any model.
+        rank: Number of position axes of the convolutions: 1, 2 or 3.
+        example: An input; with it, layers that are not called with it are left alone: a module that
+            reads their weights would pass the new layer by (and find the same values).
+        in_place: Whether to change the model itself in place of a copy.
+
+    Returns:
+        The new model, and what became of each layer.
+
+    Raises:
+        ValueError: If ``rank`` is not 1, 2 or 3.
+
+    Example:
+        >>> new, swaps = to_conv(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
+        >>> print(swaps[0])
+        0: Linear(3, 2) -> Conv2d(3, 2, 1x1) in place of linear
+        >>> import torch
+        >>> new(torch.ones(5, 7, 3)).shape
+        torch.Size([5, 7, 2])
+    """
+    check_rank(rank)
+    return _convert(model, CONV_KINDS[rank], example, in_place)
+
+
+def to_linear(
+    model: nn.Module, *, example: Example | None = None, in_place: bool = False
+) -> tuple[nn.Module, list[Swap]]:
+    """Turn 1x1 convolutions and ``PointwiseConv`` of a model into linear layers.
+
+    Each stands in an ``InPlaceOf``, which takes and gives exactly what the old layer did; what was
+    made of a linear layer becomes that layer again.
+
+    Args:
+        model: Any model.
+        example: An input; with it, layers that are not called with it are left alone: a module that
+            reads their weights would pass the new layer by (and find the same values).
+        in_place: Whether to change the model itself in place of a copy.
+
+    Returns:
+        The new model, and what became of each layer.
+
+    Example:
+        >>> converted, _ = to_conv(nn.Linear(3, 2))
+        >>> to_linear(converted)[0]
+        Linear(in_features=3, out_features=2, bias=True)
+    """
+    return _convert(model, "linear", example, in_place)
+
+
+def restore(model: nn.Module, *, in_place: bool = False) -> tuple[nn.Module, list[Swap]]:
+    """Turn every ``InPlaceOf`` back into the kind of layer whose place it takes.
+
+    Args:
+        model: A model out of ``to_pointwise``, ``to_conv`` or ``to_linear``.
+        in_place: Whether to change the model itself in place of a copy.
+
+    Returns:
+        The model with the names, shapes and values that it had, and what became of each layer.
+
+    Example:
+        >>> restore(to_linear(nn.Conv1d(3, 2, 1))[0])[0]
+        Conv1d(3, 2, kernel_size=(1,), stride=(1,))
+    """
+
+    def rule(module: nn.Module) -> nn.Module | str | None:
+        if not isinstance(module, InPlaceOf):
+            return None
+        found = eligibility(module)
+        return found if isinstance(found, str) else over(module.layer, module.kind)
+
+    return replace(model, rule, in_place=in_place)
+
+
+def eligibility(module: nn.Module) -> tuple[nn.Module, Kind] | str | None:
+    """Find the pointwise map in a module.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        The layer and where it has the channels; a reason why it is no pointwise map or must be
+        left alone; ``None`` for a module that is neither linear nor a convolution.
+
+    Example:
+        >>> eligibility(nn.Conv2d(3, 8, 3)), eligibility(nn.ReLU())
+        ('kernel (3, 3) reads neighbours', None)
+    """
+    if isinstance(module, InPlaceOf):
+        return _held(module.layer) or refusal(module) or (module.layer, module.kind)
+    if isinstance(module, nn.MultiheadAttention):
+        return "it holds the weights of queries, keys and values in one parameter, not in layers"
+    if isinstance(module, NonDynamicallyQuantizableLinear):
+        return "it is never called: nn.MultiheadAttention reads its weights"
+    if f"{type(module).__module__}.{type(module).__name__}" == TRANSPOSED:
+        return "it is a linear layer of another class, whose weight is transposed"
+    if isinstance(module, _ConvTransposeNd):
+        return "it is a transposed convolution"
+    if is_quantized(module) and hasattr(module, "weight"):
+        return refusal(module)
+    kinds = [kind for kind in PLAIN if isinstance(module, kind)]
+    if not kinds:
+        return None
+    reason = subclass_refusal(module, kinds) or _not_pointwise(module) or _held(module)
+    return reason or (module, PLAIN[type(module)])
+
+
+def _convert(
+    model: nn.Module, target: Kind, example: Example | None, in_place: bool
+) -> tuple[nn.Module, list[Swap]]:
+    called = None if example is None else called_modules(model, example)
+    within: set[nn.Module] = set()  # layers of an InPlaceOf, which are turned with it
+
+    def rule(path: str, module: nn.Module) -> nn.Module | str | None:
+        if isinstance(module, InPlaceOf):
+            within.add(module.layer)
+        elif module in within:
+            return None
+        found = eligibility(module)
+        if isinstance(found, str) or found is None:
+            return found
+        layer, kind = found
+        if _is_already(layer, target):
+            return None
+        if called is not None and path not in called:
+            return "it is not called with the example: what reads its weights would pass by another"
+        groups = sizes(layer)[2]
+        if target == "linear" and groups > 1:
+            return f"it has {groups} groups, nn.Linear has none"
+        new = over(layer, target)
+        return new if kind == target else InPlaceOf(new, kind)
+
+    return replace_named(model, rule, in_place=in_place)
+
+
+def _is_already(layer: nn.Module, target: Kind) -> bool:
+    """Convolutions of another rank count too."""
+    kind = PLAIN[type(layer)]
+    return kind == target or (kind in CONV_KINDS.values() and target in CONV_KINDS.values())
+
+
+def _not_pointwise(module: nn.Module) -> str | None:
+    """Why a convolution is no map of each position alone."""
+    if not isinstance(module, _ConvNd):
+        return None
+    if set(module.kernel_size) != {1}:
+        return f"kernel {module.kernel_size} reads neighbours"
+    if set(module.stride) != {1}:
+        return f"stride {module.stride} drops positions"
+    if not isinstance(module.padding, str) and set(module.padding) != {0}:
+        return f"padding {module.padding} adds positions"
+    return None
+
+
+def _held(layer: nn.Module) -> str | None:
+    """Why the values of a layer cannot be taken over."""
+    reason = refusal(layer)
+    if reason is not None:
+        return reason
+    names = {name for name, _ in layer.named_parameters(recurse=False, remove_duplicate=False)}
+    if "weight" not in names:
+        return "its weight is not a parameter of its own"
+    more = (names | {name for name, _ in layer.named_buffers()}) - {"weight", "bias"}
+    more |= {name for name, _ in layer.named_children()}
+    if more:
+        return f"it holds more than weight and bias: {', '.join(sorted(more))}"
+    return None
+
+
+def over(layer: nn.Module, target: Kind) -> nn.Module:
+    """Make a layer of another kind over the same values.
+
+    Args:
+        layer: ``nn.Linear``, a 1x1 convolution or ``PointwiseConv``.
+        target: The kind to make.
+
+    Returns:
+        The layer; it holds the parameters themselves where their shapes agree, else new ones over
+        the same memory.
+
+    Example:
+        >>> over(nn.Linear(3, 2), "conv1d")
+        Conv1d(3, 2, kernel_size=(1,), stride=(1,))
+    """
+    c_in, c_out, groups = sizes(layer)
+    bias = layer.bias is not None
+    new: nn.Module
+    if target == "linear":
+        new = nn.Linear(c_in, c_out, bias, "meta")
+    elif target == "pointwise":
+        new = PointwiseConv(c_in, c_out, groups=groups, bias=bias, device="meta")
+    else:
+        conv = next(CONVOLUTIONS[rank] for rank, kind in CONV_KINDS.items() if kind == target)
+        new = conv(c_in, c_out, 1, groups=groups, bias=bias, device="meta")
+    for name, made in list(new.named_parameters()):
+        old = layer.get_parameter(name)
+        if old.shape != made.shape:
+            old = nn.Parameter(old.detach().reshape(made.shape), old.requires_grad)
+        setattr(new, name, old)
+    return new.train(layer.training)

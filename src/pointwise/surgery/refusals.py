@@ -1,0 +1,110 @@
+"""Why a module must be left alone, whatever a surgery would make of it."""
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+QUANTIZED = ("torch.ao.nn.", "torch.nn.quantized", "torch.nn.qat", "torch.nn.intrinsic")
+"""Where torch keeps its quantized layers."""
+
+HOOKS = {
+    "_forward_hooks": "forward hooks",
+    "_forward_pre_hooks": "forward pre-hooks",
+    "_backward_hooks": "backward hooks",
+    "_backward_pre_hooks": "backward pre-hooks",
+}
+
+OLD_HOOKS = {
+    WeightNorm: "has weight norm: call torch.nn.utils.remove_weight_norm first",
+    SpectralNorm: "has spectral norm: call torch.nn.utils.remove_spectral_norm first",
+    BasePruningMethod: "is pruned: call torch.nn.utils.prune.remove first",
+}
+"""Hooks of torch that compute the weight before every call."""
+
+
+def refusal(module: nn.Module) -> str | None:
+    """Say why a module must be left alone: something besides its stored values runs in it.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        The reason, or ``None`` if there is none.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> refusal(layer) is None
+        True
+        >>> hook = layer.register_forward_hook(print)
+        >>> refusal(layer)
+        'has forward hooks: remove them first'
+    """
+    if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
+        return "is lazy: run it once first, so that its sizes are known"
+    if parametrize.is_parametrized(module):
+        return "has parametrizations: call torch.nn.utils.parametrize.remove_parametrizations first"
+    hook = _hooks(module)
+    if hook is not None:
+        return hook
+    if "forward" in vars(module):
+        return "has a forward of its own on the instance, which would be lost"
+    if is_quantized(module):
+        return "is quantized, or prepared for it: convert the network before"
+    for name, parameter in module.named_parameters(recurse=False):
+        if type(parameter) is not nn.Parameter:
+            return f"its {name} is a {type(parameter).__name__}, not a plain parameter"
+    return None
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a module is one of torch's quantized layers, or of those prepared for it.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        Whether it is.
+    """
+    return type(module).__module__.startswith(QUANTIZED)
+
+
+def subclass_refusal(module: nn.Module, kinds: Sequence[type[nn.Module]]) -> str | None:
+    """Say why a module of a known kind must be left alone, where it is not plainly of that kind.
+
+    Args:
+        module: An instance of one of ``kinds`` or of a subclass.
+        kinds: The classes whose ``forward`` is known.
+
+    Returns:
+        The reason, or ``None`` if the module's class is one of ``kinds`` itself and nothing else
+        speaks against it.
+
+    Example:
+        >>> subclass_refusal(nn.Linear(3, 2), [nn.Linear]) is None
+        True
+        >>> subclass_refusal(nn.MultiheadAttention(4, 1).out_proj, [nn.Linear])
+        'NonDynamicallyQuantizableLinear is a subclass of Linear: its forward may differ'
+    """
+    reason = refusal(module)
+    if reason is not None or type(module) in kinds:
+        return reason
+    base = next(kind for kind in kinds if isinstance(module, kind))
+    own = type(module)
+    name = f"{own.__module__}.{own.__name__}" if own.__name__ == base.__name__ else own.__name__
+    return f"{name} is a subclass of {base.__name__}: its forward may differ"
+
+
+def _hooks(module: nn.Module) -> str | None:
+    for hook in module._forward_pre_hooks.values():
+        for kind, reason in OLD_HOOKS.items():
+            if isinstance(hook, kind):
+                return reason
+    for attribute, words in HOOKS.items():
+        if getattr(module, attribute):
+            return f"has {words}: remove them first"
+    return None

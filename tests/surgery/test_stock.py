@@ -1,0 +1,222 @@
+"""Networks of ours as torch modules only: the same function without this package."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+import pointwise.nn as ours
+from blocks import settled
+from pointwise.networks import NETWORKS, build
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
+from pointwise.surgery.equivalence import check_equivalent
+from pointwise.surgery.inlining import inline
+from pointwise.surgery.stock import to_torch
+
+
+def x(*shape: int) -> Tensor:
+    return torch.randn(shape)
+
+
+BLOCKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
+    "rows": (lambda: ours.PointwiseConv(4, 6), lambda: x(3, 4)),
+    "tokens": (lambda: ours.PointwiseConv(4, 6), lambda: x(3, 4, 5)),
+    "images": (lambda: ours.PointwiseConv(4, 6, groups=2), lambda: x(3, 4, 5, 5)),
+    "volumes": (lambda: ours.PointwiseConv(4, 6), lambda: x(3, 4, 2, 3, 2)),
+    "rows_in_groups": (lambda: ours.PointwiseConv(4, 6, groups=2), lambda: x(3, 4)),
+    "projection": (lambda: ours.Projection(4, 6), lambda: x(3, 4, 5)),
+    "strided_projection": (lambda: ours.Projection(4, 6, stride=2), lambda: x(3, 4, 5, 5)),
+    "convolution": (lambda: ours.ConvNormActivation(4, 6, 3, rank=1), lambda: x(3, 4, 9)),
+    "mlp": (lambda: ours.MLP([4, 8, 8, 2], dropout=0.1), lambda: x(3, 4)),
+    "members": (
+        lambda: ours.MLP([4, 8, 8, 2], members=3, norm=ours.LayerNorm, residual=True),
+        lambda: x(3, 4),
+    ),
+    "members_on_images": (
+        lambda: ours.MLP([4, 8, 8, 2], members=3, norm=ours.BatchNorm),
+        lambda: x(3, 4, 5, 5),
+    ),
+    "batch_norm": (lambda: ours.BatchNorm(4), lambda: x(3, 4, 2, 3, 2)),
+    "frozen_batch_norm": (lambda: ours.FrozenBatchNorm(4), lambda: x(3, 4, 5, 5)),
+    "layer_norm": (lambda: ours.LayerNorm(4), lambda: x(3, 4, 5, 5)),
+    "layer_norm_of_rows": (lambda: ours.LayerNorm(4), lambda: x(3, 4)),
+    "layer_norm_in_groups": (lambda: ours.LayerNorm(4, groups=2), lambda: x(3, 4, 5)),
+    "pool": (lambda: ours.GlobalAveragePool(), lambda: x(3, 4, 5, 5)),
+    "pool_of_rows": (lambda: ours.GlobalAveragePool(), lambda: x(3, 4)),
+    "bottleneck": (lambda: ours.Bottleneck(8, 4, 16, stride=2), lambda: x(2, 8, 9, 9)),
+    "fire": (lambda: ours.Fire(8, 4, 6, 6), lambda: x(2, 8, 9, 9)),
+    "inverted": (
+        lambda: ours.InvertedResidual(8, 8, gate=lambda c: ours.SqueezeExcite(c, 4)),
+        lambda: x(2, 8, 9, 9),
+    ),
+    "attention": (lambda: ours.MultiHeadAttention(8, 2), lambda: x(2, 8, 5, 5)),
+    "non_local": (lambda: ours.NonLocalBlock(8, 4), lambda: x(2, 8, 5, 5)),
+    "cbam": (lambda: ours.CBAM(8, 4), lambda: x(2, 8, 5, 5)),
+    "sum": (lambda: ours.SumFusion([4, 6], 8), lambda: (x(2, 4, 5, 5), x(2, 6, 5, 5))),
+    "gated": (lambda: ours.GatedFusion([4, 6], 8), lambda: (x(2, 4, 5, 5), x(2, 6, 5, 5))),
+    "separable": (lambda: ours.DepthwiseSeparableConv(4, 8), lambda: x(2, 4, 9, 9)),
+    "pyramid": (
+        lambda: ours.FeaturePyramid([4, 8], 6),
+        lambda: ([x(2, 4, 8, 8), x(2, 8, 4, 4)],),
+    ),
+    "up": (lambda: ours.UpProjection(4, 2), lambda: x(2, 4, 5, 5)),
+    "fcn_to_a_size": (lambda: ours.FCNHead(8, 3), lambda: (x(2, 8, 5, 5), (10, 10))),
+    "gate": (lambda: ours.AttentionGate(4, 8, 4), lambda: (x(2, 4, 8, 8), x(2, 8, 4, 4))),
+    "proposals": (lambda: ours.RPNHead(8, 3), lambda: ([x(2, 8, 8, 8)],)),
+    "in_torch_containers": (
+        lambda: nn.Sequential(ours.Projection(3, 8), nn.Sequential(ours.MLP([8, 8]))),
+        lambda: x(2, 3, 5, 5),
+    ),
+}
+each_block = pytest.mark.parametrize(("make", "example"), BLOCKS.values(), ids=BLOCKS)
+
+
+def check_needs_no_package(model: nn.Module) -> None:
+    """No class of ours among its modules, and none named in its pickle."""
+    for module in model.modules():
+        assert not any("pointwise" in kind.__module__ for kind in type(module).__mro__)
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    for text in (b"pointwise.", b"cpointwise"):
+        assert text not in buffer.getvalue().replace(b"pointwise.conv", b"").replace(
+            b"pointwise.norm", b""
+        ).replace(b"pointwise.activation", b"")
+
+
+@each_block
+def test_block_becomes_torchs(make: Callable[[], nn.Module], example: Callable[[], Any]) -> None:
+    model, given = settled(make()).double(), example()
+    given = torch.utils._pytree.tree_map_only(Tensor, Tensor.double, given)
+    new, swaps = to_torch(model, given)
+    assert all(swap.after is not None for swap in swaps), [str(swap) for swap in swaps]
+    check_equivalent(model, new, given)
+    check_needs_no_package(new)
+
+
+@each_block
+def test_other_batches_and_sizes(make: Callable[[], nn.Module], example: Callable[[], Any]) -> None:
+    model, given = settled(make()), example()
+    if not isinstance(given, Tensor):
+        pytest.skip("sizes that belong together")
+    new, _ = to_torch(model, given)
+    n, channels, *space = given.shape
+    sizes = [size + 4 - i for i, size in enumerate(space)]
+    check_equivalent(model, new, torch.randn(n + 2, channels, *sizes))
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "rcnn" not in name])
+def test_networks_become_torchs(name: str) -> None:
+    channels = 1 if "mnist" in name else 3
+    side = {"googlenet": 64, "unet": 64, "attention_unet": 64}.get(name, 32)
+    if name.startswith("squeezenet"):
+        side = 64
+    given = torch.randn(2, channels, side, side)
+    model = settled(build(name))
+    new, swaps = to_torch(model, given)
+    assert all(swap.after is not None for swap in swaps)
+    assert isinstance(new, fx.GraphModule)
+    assert new.state_dict().keys() == model.state_dict().keys()
+    check_equivalent(model, new, given)
+
+
+def test_trains_on() -> None:
+    model = ours.MLP([4, 8, 2], norm=ours.BatchNorm, dropout=0.5)
+    new, _ = to_torch(model, x(3, 4))
+    assert all(part.training for part in new.modules())
+    one, other = new(torch.ones(64, 4)), new(torch.ones(64, 4))
+    assert not torch.equal(one, other)
+    one.sum().backward()
+    assert all(parameter.grad is not None for parameter in new.parameters())
+
+
+def test_other_axes_are_refused() -> None:
+    new, _ = to_torch(ours.MLP([4, 8, 2]), x(3, 4))
+    with pytest.raises(AssertionError, match="differs in form from the example: dim must be 2"):
+        new(x(3, 4, 5))
+
+
+@pytest.mark.parametrize("convert", [to_conv, to_linear, to_pointwise])
+def test_converted_layers_become_torchs(convert: Callable[..., Any]) -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Unflatten(1, (5, 1)), nn.Conv2d(5, 3, 1))
+    converted, _ = convert(model)
+    new, swaps = to_torch(converted, x(2, 5, 6))
+    assert all(swap.after is not None for swap in swaps)
+    check_needs_no_package(new)
+    check_equivalent(model, new, x(4, 5, 6))
+
+
+def test_a_layer_of_several_ranks_is_left_alone() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = ours.PointwiseConv(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.layer(x)[..., None])[..., 0]
+
+    new, swaps = to_torch(Twice(), x(2, 4, 5))
+    assert isinstance(new.layer, ours.PointwiseConv)
+    assert swaps[0].reason == "it is called with inputs of several numbers of axes"
+
+
+def test_what_is_not_called_is_left_alone() -> None:
+    model = nn.ModuleList([ours.PointwiseConv(4, 4), ours.MLP([4, 2])])
+    model.forward = torch.relu
+    _, swaps = to_torch(model, x(2, 4))
+    reasons = {swap.path: swap.reason for swap in swaps if swap.after is None}
+    assert reasons["0"] == (
+        "it is not called with the example, so that the number of its axes is unknown"
+    )
+    assert reasons["1"] == "it is not called with the example"
+
+
+def test_more_axes_than_torch_has_convolutions_for() -> None:
+    _, swaps = to_torch(ours.PointwiseConv(4, 4), x(2, 4, 1, 2, 3, 4))
+    assert swaps[0].reason == "its input has 4 position axes, torch's layers have at most 3"
+
+
+def test_a_forward_that_branches_on_values_is_not_written_out() -> None:
+    class Branching(ours.MLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if x.sum() > 0 else x
+
+    new, swaps = to_torch(Branching([4, 4]), torch.ones(2, 4))
+    assert isinstance(new, Branching)
+    assert swaps[-1].reason == (
+        "its forward cannot be written out: ValueError: "
+        "its forward depends on the values of a tensor"
+    )
+
+
+def test_constants_hold() -> None:
+    class Scaling(nn.Module):
+        def forward(self, x: Tensor, factor: float = 2.0, mask: Tensor | None = None) -> Tensor:
+            return x * factor if mask is None else x * mask
+
+    graph = inline(Scaling(), {"x": x(2), "factor": 3.0, "mask": None}, lambda _: True)
+    assert torch.equal(graph(torch.ones(2), 3.0), 3 * torch.ones(2))
+    with pytest.raises(AssertionError, match=r"factor must be 3\.0"):
+        graph(torch.ones(2))
+    with pytest.raises(AssertionError, match="mask must be None"):
+        graph(torch.ones(2), 3.0, torch.ones(2))
+
+
+def test_weights_that_another_module_reads() -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x.to(self.fc.weight.dtype))
+
+    converted, _ = to_conv(Reader())
+    new, swaps = to_torch(converted, x(2, 4))
+    assert swaps[-1].reason == (
+        "a module reads its weight in the old shape, which no module of torch gives"
+    )
+    check_equivalent(converted, new, x(2, 4))
+    assert converted.fc.on_read is None
