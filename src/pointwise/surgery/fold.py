@@ -1,0 +1,252 @@
+"""Fold what inference need not compute: norms, scalings, chains, parallel branches, dropout."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from pointwise.surgery.equivalence import (
+    TOLERANCES,
+    DifferenceError,
+    check_equivalent,
+)
+from pointwise.surgery.flow import FlowError
+from pointwise.surgery.folding.branches import merge_branches
+from pointwise.surgery.folding.chains import merge_chains
+from pointwise.surgery.folding.dropouts import remove_dropouts
+from pointwise.surgery.folding.neighbours import fold_scalings
+from pointwise.surgery.folding.network import Findings, Network, Step
+from pointwise.surgery.folding.scalings import scaling
+from pointwise.surgery.holders import held_outside
+from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.swap import Swap, describe
+
+RULES: tuple[Callable[[Network], Findings], ...] = (
+    remove_dropouts,
+    fold_scalings,
+    merge_branches,
+    merge_chains,
+)
+"""The rules in their order; each is applied until it finds nothing more."""
+
+
+def fold(
+    model: nn.Module,
+    example: Any,
+    *,
+    in_place: bool = False,
+    atol: float = 0.0,
+    rtol: float | None = None,
+) -> tuple[nn.Module, list[Swap]]:
+    """Fold what a network for inference need not compute as steps of its own.
+
+    - Batch norms and other scalings of channels go into the linear layer before them, else into
+      those after them, where that is exact; so do scale and offset of layer norms.
+    - Linear layers that follow one another become one, where that takes fewer multiply-adds.
+    - Blocks that add up convolutions and scalings of one input become one convolution.
+    - Dropouts and stochastic depth are removed.
+
+    All of it is computed in float64 and rounded once. The result is compared with the given model
+    on the example.
+
+    Args:
+        model: The model, in evaluation mode. It is left as it is unless ``in_place``.
+        example: One input tensor, a sequence of arguments, or a mapping of arguments by name. The
+            flow of data is taken from it: it must be the same for all inputs to come.
+        in_place: Whether to change the given model in place of a deep copy.
+        atol: What the outputs on the example may differ by.
+        rtol: What they may differ by in addition, as a share of the largest output. Default: by
+            type, as in ``check_equivalent``.
+
+    Returns:
+        The folded model, and what became of each module that a rule looked at. Last comes one for
+        the whole model: how far the outputs on the example differ.
+
+    Raises:
+        ValueError: If a module is in training mode.
+        DifferenceError: If the outputs differ by more.
+
+    Reference:
+        Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-
+        Only Inference, 2018, section 3.2 (batch norm); Ding et al., RepVGG, 2021, section 3.3.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+        >>> folded, swaps = fold(net, torch.randn(1, 3, 8, 8))
+        >>> print(folded[1], "|", swaps[1])
+        Identity() | 1: BatchNorm2d(4) -> Identity (folded into '0')
+    """
+    for path, module in model.named_modules():
+        if module.training:
+            where = f"{path!r} ({type(module).__name__})" if path else type(module).__name__
+            raise ValueError(
+                f"model must be in evaluation mode, got training mode in {where}: "
+                "call model.eval() first"
+            )
+    held = held_outside(model, copied=not in_place)
+    reference = copy_model(model) if in_place else model
+    work = _Work(model if in_place else copy_model(model), example, held)
+    try:
+        for rule in RULES:
+            work.apply(rule)
+    except FlowError as error:
+        work.give_up(str(error))
+    swaps = list(work.swaps.values())
+    if not any(swap.after is not None for swap in swaps):
+        return work.model, swaps
+    found = _compare(reference, work.model, example, atol, rtol)
+    return work.model, [*swaps, Swap("", describe(reference), describe(work.model), found)]
+
+
+def _compare(a: nn.Module, b: nn.Module, example: Any, atol: float, rtol: float | None) -> str:
+    """Tell how far the outputs differ, in words.
+
+    Where that is more than allowed, both are compared with the given model in float64: a deep
+    network may carry the rounding of its products so far that no other order of them agrees. The
+    folded one must then be about as near to the exact result as the given one is.
+
+    Args:
+        a: The given model.
+        b: The folded one.
+        example: The input.
+        atol: What outputs may differ by.
+        rtol: As a share of the largest; ``None`` for what their type allows.
+
+    Returns:
+        One line.
+
+    Raises:
+        DifferenceError: If they differ by more.
+    """
+    try:
+        return str(check_equivalent(a, b, example, atol=atol, rtol=rtol))
+    except DifferenceError as error:
+        dtypes = {p.dtype for p in (*a.parameters(), *a.buffers()) if p.is_floating_point()}
+        if rtol is not None or len(dtypes) != 1 or torch.float64 in dtypes:
+            raise
+        share = TOLERANCES.get(dtypes.pop(), 0.0)
+        try:
+            exact = _Wide(copy_model(a).double())
+            own = check_equivalent(exact, _Wide(a), example, rtol=LOOSE * share)
+            near = max(share, 5 * own.max_relative)
+            new = check_equivalent(exact, _Wide(b), example, rtol=near)
+        except (RuntimeError, TypeError, DifferenceError):  # parts may insist on their type
+            raise error from None
+        plain = check_equivalent(a, b, example, rtol=2 * (near + share))
+        return (
+            f"{plain}; of the result in float64 the given model is {own.max_relative:.2g} off, "
+            f"the folded one {new.max_relative:.2g}"
+        )
+
+
+class _Wide(nn.Module):
+    """A model that takes what its type is and gives float64."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model in its type."""
+        given = _converted((args, kwargs), self.dtype)
+        return _converted(self.model(*given[0], **given[1]), torch.float64)
+
+
+def _converted(tree: Any, dtype: torch.dtype) -> Any:
+    return tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, tree)
+
+
+LOOSE = 100
+"""Beyond so many times the usual share, rounding is no excuse."""
+
+
+class _Work:
+    """A model that is being folded, and what was done to it."""
+
+    def __init__(self, model: nn.Module, example: Any, held: dict[str, str]) -> None:
+        self.model, self.example, self.held = model, example, held
+        self.swaps: dict[str, Swap] = {}
+        self.network: Network | None = None
+
+    def apply(self, rule: Callable[[Network], Findings]) -> None:
+        """Apply a rule until it finds nothing more."""
+        refused: dict[str, str] = {}
+        while True:
+            network = self.network or Network(self.model, self.example, self.held)
+            self.network = network
+            findings = rule(network)
+            steps = [step for step in findings.steps if refused.keys().isdisjoint(step.modules)]
+            for path, reason in {**findings.reasons, **refused}.items():
+                self._leave(path, network.modules[path], reason)
+            if not steps:
+                return
+            before = network.modules
+            failed = self._try(steps)
+            if failed:
+                refused |= failed
+                continue
+            for step in steps:
+                for path, new in step.modules.items():
+                    self._note(path, before[path], new, step.remarks[path])
+
+    def _try(self, steps: list[Step]) -> dict[str, str]:
+        """Put the new modules in; where that fails, undo it and tell which must stay, and why."""
+        network = self.network
+        reasons, old = self._put(steps)
+        if not reasons:
+            try:
+                self.network = Network(self.model, self.example, self.held)
+                return {}
+            except FlowError as error:
+                reasons = {p: f"without it {error}" for step in steps for p in step.modules}
+        self._put([Step(old, {})])
+        self.network = network
+        if len(steps) > 1:
+            alone = {path: why for step in steps for path, why in self._alone(step).items()}
+            reasons = alone or reasons
+        return reasons
+
+    def _alone(self, step: Step) -> dict[str, str]:
+        """Whether the model takes a step without the others; it is as before afterwards."""
+        network = self.network
+        failed = self._try([step])
+        if not failed and network is not None:
+            self._put([Step({path: network.modules[path] for path in step.modules}, {})])
+            self.network = network
+        return failed
+
+    def give_up(self, why: str) -> None:
+        """Leave alone whatever could have been folded."""
+        for path, module in self.model.named_modules():
+            if path not in self.swaps and scaling(module) is not None:
+                self._leave(path, module, f"the flow of data is not known: {why}")
+
+    def _put(self, steps: list[Step]) -> tuple[dict[str, str], dict[str, nn.Module]]:
+        """Put new modules in; the reasons against some of them, and the old ones."""
+        new = {path: module for step in steps for path, module in step.modules.items()}
+        old = {path: m for path, m in self.model.named_modules() if path in new}
+        self.model, swaps = replace_named(self.model, lambda p, _: new.get(p), in_place=True)
+        left = {swap.path: swap.reason for swap in swaps if swap.path in new and not swap.after}
+        return left, {path: module for path, module in old.items() if path not in left}
+
+    def _leave(self, path: str, module: nn.Module, reason: str) -> None:
+        known = self.swaps.get(path)
+        if known is None or known.after is None:
+            self.swaps[path] = Swap(path, describe(module), None, reason)
+
+    def _note(self, path: str, old: nn.Module, new: nn.Module, remark: str) -> None:
+        known = self.swaps.get(path)
+        swap = Swap(path, describe(old), describe(new), remark)
+        if known is not None and known.after is not None:
+            remark = f"{known.reason}; {remark}"
+            swap = dataclasses.replace(swap, before=known.before, reason=remark)
+        self.swaps[path] = swap
+        inside = f"{path}." if path else ""
+        gone = [p for p, s in self.swaps.items() if p.startswith(inside) and s.after is None]
+        for part in gone:
+            del self.swaps[part]
