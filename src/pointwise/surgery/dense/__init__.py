@@ -1,0 +1,1 @@
+"""Classifiers made dense: how the data flow of a network is read, and rewritten to slide."""
