@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pointwise.cli.compare import compare
+from pointwise.cli.convert import convert
 from pointwise.cli.cost import cost
 from pointwise.cli.evaluate import evaluate
 from pointwise.cli.fit import fit
@@ -35,7 +36,7 @@ def pointwise(
         raise typer.Exit
 
 
-for command in (fit, predict, evaluate, report, cost, whatif, compare):
+for command in (fit, predict, evaluate, report, cost, whatif, compare, convert):
     app.command(no_args_is_help=True)(command)
 
 

@@ -1,13 +1,12 @@
 """``pointwise cost``: what a network costs, and what its 1x1 convolutions hold of it."""
 
-import math
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pointwise.cli import options
+from pointwise.cli import networks, options
 from pointwise.cli.words import print_json, print_line, say
 
 if TYPE_CHECKING:
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
 
     from pointwise.inspection.cost import Cost
     from pointwise.inspection.machine import Machine
-
-IMAGE = (3, 224, 224)
-
-LARGEST = 2**40
-"""Numbers in an input: torch counts the bytes of a tensor in 63 bits, and networks widen."""
 
 
 def cost(
@@ -56,14 +50,15 @@ def cost(
     """
     from pointwise.errors import DataError
 
-    shape = None if on is None else _shape(on)
+    shape = None if on is None else networks.parse_shape(on)
     folder = Path(network)
     if folder.is_dir():
         if classes is not None:
             raise typer.BadParameter("a fitted model has its classes", param_hint="--classes")
-        model, shape = _fitted(folder, shape)
+        model, usual = networks.fitted(folder)
+        shape = shape or usual
     else:
-        shape = shape or IMAGE
+        shape = shape or networks.IMAGE
         model = _published(network, shape[0], classes)
     try:
         counted = _count(model, shape)
@@ -81,21 +76,6 @@ def cost(
         say(f"page: {html}")
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    """Channels and sizes from text."""
-    try:
-        shape = tuple(map(int, text.split(",")))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1 or math.prod(shape) > LARGEST:
-        raise typer.BadParameter(
-            "it must be channels, then sizes, whole numbers above 0 with commas between them and "
-            f"a product of at most {LARGEST:,}, such as 3,224,224: got {text!r}",
-            param_hint="--input",
-        )
-    return shape
-
-
 def _published(name: str, channels: int, classes: int | None) -> "nn.Module":
     import torch
 
@@ -107,18 +87,6 @@ def _published(name: str, channels: int, classes: int | None) -> "nn.Module":
             return build(name, channels=channels, classes=classes)
     except ValueError as error:
         raise DataError(str(error)) from error
-
-
-def _fitted(folder: Path, shape: tuple[int, ...] | None) -> "tuple[nn.Module, tuple[int, ...]]":
-    """The network of a model folder; where no shape is given, one row or one training image."""
-    from pointwise.estimators import ImageClassifier, Segmenter, load
-
-    model = load(folder)
-    if isinstance(model, ImageClassifier | Segmenter):
-        pixels = model.pixels_
-        return model.network_, shape or (pixels.channels, pixels.height, pixels.width)
-    network = model.network_
-    return network, shape or (network.numbers.c_in + network.categories.c_in,)
 
 
 def _count(model: "nn.Module", shape: tuple[int, ...]) -> "Cost":

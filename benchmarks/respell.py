@@ -1,0 +1,150 @@
+"""How much faster is a network in the spelling that ``respell`` keeps?
+
+For each network and batch, four take turns in one run: as given, with channels-last weights (the
+usual advice), respelled, and respelled with norms folded. Ratios are medians over the rounds, with
+bounds at 99 percent. Networks are random with calibrated norms. Run it on a quiet machine:
+
+    python benchmarks/respell.py [--only TEXT] [--batch 1 8] [--threads 2] [--size 224]
+                                 [--seconds 60] [--rounds-s 40] [--layers] [--cpu-time]
+"""
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.inspection.timing import Timer, speedup, take_turns
+from pointwise.surgery.respell import respell
+from pointwise.surgery.swap import Swap
+from torchvision_models import torchvision
+
+GIVEN, LAST, OURS, FOLDED = "as given", "channels-last", "respelled", "respelled, folded"
+
+
+def from_timm(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import timm
+
+        network: nn.Module = timm.create_model(name)
+        return network
+
+    return build
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "ResNet-50": lambda: torchvision.models.resnet50(),
+    "MobileNetV2": lambda: torchvision.models.mobilenet_v2(),
+    "ConvNeXt-atto": from_timm("convnext_atto"),
+    "ViT-Ti/16": from_timm("vit_tiny_patch16_224"),
+    "MLP-Mixer-S/16": from_timm("mixer_s16_224"),
+}
+CONVOLUTIONAL = ("ResNet-50", "MobileNetV2", "ConvNeXt-atto")
+
+
+def prepared(build: Callable[[], nn.Module], x: Tensor) -> nn.Module:
+    """A random network that carries signal: nothing is constant, norms fit what they are given."""
+    torch.manual_seed(0)
+    network = build()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    network.train()
+    with torch.no_grad():
+        network(x[:1].repeat(2, 1, 1, 1) + 0.1 * torch.randn(2, *x.shape[1:]))
+    return network.eval()
+
+
+def chosen(swaps: list[Swap]) -> str:
+    return swaps[0].after or "stays"
+
+
+def rows_of(name: str, batch: int, options: argparse.Namespace, timer: Timer) -> dict[str, float]:
+    """Print the lines of one network and batch.
+
+    Returns:
+        Ratios by what they compare.
+    """
+    torch.manual_seed(1)
+    x = torch.randn(batch, 3, options.size, options.size)
+    given = prepared(NETWORKS[name], x)
+    last = copy.deepcopy(given).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x_last = x.contiguous(memory_format=torch.channels_last)
+    ours, swaps = respell(given, x, seconds=options.seconds, timer=timer)
+    folded, more = respell(given, x, folding=True, seconds=options.seconds, timer=timer)
+    calls = {
+        GIVEN: lambda: given(x),
+        LAST: lambda: last(x_last),
+        OURS: lambda: ours(x),
+        FOLDED: lambda: folded(x),
+    }
+    with torch.no_grad():
+        difference = max(float((given(x) - one(x)).abs().max()) for one in (ours, folded))
+        difference /= float(given(x).abs().max())
+        taken = timer(calls, seconds=options.rounds_s)
+    better = min((taken[GIVEN], taken[LAST]), key=statistics.median)
+    ratios = {one: speedup(taken[GIVEN], taken[one]) for one in calls}
+    over = {one: speedup(better, taken[one]) for one in calls}
+    low, _, high = statistics.quantiles(taken[GIVEN], n=4)
+    spread = (high - low) / statistics.median(taken[GIVEN])
+    cells = [
+        f"{name}, batch {batch}",
+        f"{1e3 * statistics.median(taken[GIVEN]):.1f} ({spread:.0%})",
+        *(str(ratios[one]) for one in (LAST, OURS, FOLDED)),
+        *(f"{over[one].ratio:.2f}" for one in (OURS, FOLDED)),
+        f"{difference:.0e}",
+        chosen(swaps),
+        chosen(more),
+    ]
+    print("| " + " | ".join(cells) + " |", flush=True)
+    if options.layers:
+        for swap in (*swaps, *more):
+            print(f"    {swap}", flush=True)
+    found = {f"{one} over {GIVEN}": ratios[one].ratio for one in (LAST, OURS, FOLDED)}
+    return found | {f"{one} over the better": over[one].ratio for one in (OURS, FOLDED)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--size", type=int, default=224, help="of the images; ViT and Mixer: 224")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for respell to measure")
+    parser.add_argument("--rounds-s", type=float, default=40.0, help="for the turns of the table")
+    parser.add_argument("--layers", action="store_true", help="list every layer too")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="time the processor, not the clock: one thread only"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1 if options.cpu_time else options.threads)
+    timer: Timer = partial(take_turns, clock=time.process_time) if options.cpu_time else take_turns
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, milliseconds\n")
+    header = (
+        f"network; {GIVEN} (spread); {LAST}; {OURS}; {FOLDED}; {OURS} over the better; "
+        f"{FOLDED} over the better; difference; kept; kept with folding"
+    ).split("; ")
+    print("| " + " | ".join(header) + " |")
+    print("| " + " | ".join(["---"] * len(header)) + " |")
+    found: dict[str, dict[str, float]] = {}
+    for name in NETWORKS:
+        if options.only.lower() in name.lower():
+            for batch in options.batch:
+                found[f"{name} {batch}"] = rows_of(name, batch, options, timer)
+    for title, names in (("convolutional", CONVOLUTIONAL), ("all", tuple(NETWORKS))):
+        kept = [ratios for key, ratios in found.items() if key.startswith(names)]
+        if kept:
+            medians = {key: statistics.median(one[key] for one in kept) for key in kept[0]}
+            words = ", ".join(f"{key} {value:.2f}" for key, value in medians.items())
+            print(f"\nmedian, {title}: {words}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""``pointwise convert``: a network's linear maps in another spelling, verified."""
+
+import contextlib
+import io
+import json as jsonlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pointwise.cli import networks, options
+from pointwise.cli.words import print_json, print_line, say
+from pointwise.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pointwise.surgery.equivalence import Equivalence
+    from pointwise.surgery.swap import Swap
+
+SUFFIXES = (".safetensors", ".pt2")
+
+
+class To(StrEnum):
+    """What a network is made of afterwards."""
+
+    conv = "conv"
+    linear = "linear"
+    torch = "torch"
+    dense = "dense"
+
+
+def convert(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A folder that `fit` wrote, a published network such as resnet50, or "
+            "module:function: code of yours, here or installed, that builds the network.",
+        ),
+    ],
+    to: Annotated[
+        To,
+        typer.Option(
+            help="conv: linear layers become 1x1 convolutions; linear: the other way; torch: stock "
+            "layers of torch alone; dense: a classifier becomes a predictor at every position."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="File to write: .safetensors for the weights, .pt2 for the exported program.",
+        ),
+    ],
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="C,SIZES",
+            help="Channels, then the size of every axis, of an input to verify with. Default: one "
+            "row or image for a folder; 3,224,224 otherwise.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights to load first: safetensors, or a checkpoint of which only weights are "
+            "read. Not for a folder, which has its own.",
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Convert a network's layers, verify that it computes the same, and write it.
+
+    Example: `pointwise convert mynet:build --weights mynet.safetensors --to conv --out conv.pt2`
+    """
+    _check_out(out, weights)
+    given = None if on is None else networks.parse_shape(on)
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
+        network, shape = _network(model, given, weights)
+        example = _example(network, shape)
+        converted, swaps = _convert(network, to, example)
+        found = _verify(network, converted, to, example)
+        done = _record(model, to, shape, swaps, found)
+        _write(converted, example, out, done, sizes_vary=to is To.dense)
+    if json:
+        print_json({**done, "out": str(out), "bytes": out.stat().st_size})
+        return
+    _print_swaps(f"{model} to {to.value}", swaps)
+    print_line(f"{_summary(swaps)}; {found}")
+    print_line(f"{out.stat().st_size:,} bytes: {out}")
+
+
+def _check_out(out: Path, weights: Path | None) -> None:
+    """Refuse, before any work, a file that could not be written after it."""
+    if out.suffix not in SUFFIXES:
+        raise typer.BadParameter(
+            f"the file must end in .safetensors or .pt2, got {str(out)!r}", param_hint="--out"
+        )
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise DataError(f"cannot write {out}: {what}")
+    if weights is not None and out.resolve() == weights.resolve():
+        raise DataError(f"--out would replace the weights that are read, {weights}: give another")
+
+
+def _network(
+    model: str, shape: networks.Shape | None, weights: Path | None
+) -> "tuple[nn.Module, networks.Shape]":
+    """The network that a user names, in evaluation mode, and the shape of an input."""
+    from pointwise.networks import NETWORKS, build
+
+    path = Path(model)
+    if path.suffix == ".pt2":
+        raise DataError(f"MODEL cannot be {model}: {networks.PACKED}; give module:function")
+    if path.is_dir():
+        if weights is not None:
+            raise typer.BadParameter("a model folder has its weights", param_hint="--weights")
+        network, usual = networks.fitted(path)
+        return network.eval(), shape or usual
+    shape = shape or networks.IMAGE
+    if networks.is_builder(model):
+        network = networks.build_from(model)
+    elif model in NETWORKS:
+        if weights is None:
+            raise DataError(f"{model} has no weights of its own: give them with --weights")
+        network = build(model, channels=shape[0])
+    else:
+        hint = f"; {path} is a file: weights go with --weights" if path.is_file() else ""
+        raise DataError(
+            f"MODEL must be a model folder, module:function or one of {', '.join(NETWORKS)}, "
+            f"got {model!r}{hint}"
+        )
+    if weights is not None:
+        networks.load_weights(network, weights)
+    return network.eval(), shape
+
+
+def _example(network: "nn.Module", shape: networks.Shape) -> "Tensor":
+    """Two inputs to verify with, the same in every run; refuses what the network refuses."""
+    import torch
+
+    first = next(network.parameters(), torch.empty(0))
+    drawn = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    example = drawn.to(first.device, first.dtype if first.is_floating_point() else None)
+    try:
+        with torch.no_grad():
+            network(example)
+    except Exception as error:  # whatever the network raises
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"{type(network).__name__} cannot take x of shape {tuple(example.shape)}: {first_line}"
+        ) from error
+    return example
+
+
+def _convert(network: "nn.Module", to: To, example: "Tensor") -> "tuple[nn.Module, list[Swap]]":
+    try:
+        return _ways()[to](network, example)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{type(network).__name__} cannot be converted: {error}") from error
+
+
+def _ways() -> "dict[To, Callable[[nn.Module, Tensor], tuple[nn.Module, list[Swap]]]]":
+    from pointwise.surgery.conversion import to_conv, to_linear
+    from pointwise.surgery.convolutionalize import convolutionalize
+    from pointwise.surgery.stock import to_torch
+
+    return {
+        To.conv: lambda network, _: to_conv(network),
+        To.linear: lambda network, _: to_linear(network),
+        To.torch: to_torch,
+        To.dense: convolutionalize,
+    }
+
+
+def _verify(
+    network: "nn.Module", converted: "nn.Module", to: To, example: "Tensor"
+) -> "Equivalence":
+    """Compare on the example; a dense network's only position there is the old one's output."""
+    from torch import nn
+
+    from pointwise.surgery.equivalence import check_equivalent
+
+    if to is To.dense:
+        converted = nn.Sequential(converted, nn.Flatten())
+    found = check_equivalent(network, converted, example)
+    if not found.has_signal:
+        say("the outputs are tiny or constant on random input: no error could show")
+    return found
+
+
+def _record(
+    model: str, to: To, shape: networks.Shape, swaps: "Sequence[Swap]", found: "Equivalence"
+) -> dict[str, Any]:
+    from dataclasses import asdict
+    from importlib import metadata
+
+    return {
+        "model": model,
+        "to": to.value,
+        "input": list(shape),
+        "converted": sum(swap.after is not None for swap in swaps),
+        "left": sum(swap.after is None for swap in swaps),
+        "max_abs": found.max_abs,
+        "max_relative": found.max_relative,
+        "swaps": [asdict(swap) for swap in swaps],
+        "pointwise_version": metadata.version("pointwise"),
+    }
+
+
+def _write(
+    network: "nn.Module",
+    example: "Tensor",
+    out: Path,
+    done: dict[str, Any],
+    *,
+    sizes_vary: bool,
+) -> None:
+    from pointwise._atomic import write_bytes
+
+    if out.suffix == ".pt2":
+        data = _exported(network, example, done, sizes_vary=sizes_vary)
+    else:
+        data = _weights(network, done)
+    try:
+        write_bytes(out, data)
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror}") from error
+
+
+def _weights(network: "nn.Module", done: dict[str, Any]) -> bytes:
+    import torch
+    from safetensors.torch import save
+
+    # Clones, since safetensors refuses tensors that share memory (tied weights).
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+    return save(tensors, metadata={"format": "pt", "pointwise": jsonlib.dumps(done)})
+
+
+def _exported(
+    network: "nn.Module", example: "Tensor", done: dict[str, Any], *, sizes_vary: bool
+) -> bytes:
+    """The program for any batch, and where it slides for any size that its operators take."""
+    import torch
+    from torch.export import Dim, export, save
+
+    vary = {0: Dim.AUTO}
+    if sizes_vary:
+        vary |= dict.fromkeys(range(2, example.ndim), Dim.AUTO)
+        # Where torch cannot be told otherwise, a map of one position would stay one.
+        example = example.repeat(1, 1, *(2,) * (example.ndim - 2))
+    try:
+        with torch.no_grad(), _quiet(), _one_is_any_size():
+            program = export(network, (example,), dynamic_shapes=(vary,))
+    except Exception as error:  # torch.export has many reasons and classes
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"{type(network).__name__} cannot be exported: {first}; write .safetensors instead"
+        ) from error
+    data = io.BytesIO()
+    save(program, data, extra_files={"pointwise.json": jsonlib.dumps(done)})
+    return data.getvalue()
+
+
+def _one_is_any_size() -> contextlib.AbstractContextManager[Any]:
+    """Have torch.export treat a size of one, of a dense classifier's map, like any other."""
+    from torch.fx.experimental import _config
+
+    settings: Any = _config
+    if not hasattr(settings, "backed_size_oblivious"):
+        return contextlib.nullcontext()
+    patched: contextlib.AbstractContextManager[Any] = settings.patch(backed_size_oblivious=True)
+    return patched
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what torch.export writes of graphs: its error says enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _summary(swaps: "Sequence[Swap]") -> str:
+    changed = sum(swap.after is not None for swap in swaps)
+    left = len(swaps) - changed
+    if not swaps:
+        return "no layer to convert"
+    return f"{changed:,} layer{'s' if changed != 1 else ''} converted, {left:,} left alone"
+
+
+def _print_swaps(title: str, swaps: "Sequence[Swap]") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not swaps:
+        return
+    table = Table(title=escape(title), title_justify="left")
+    for name in ("layer", "was", "is", "remark"):
+        table.add_column(name, overflow="fold")
+    for swap in swaps:
+        cells = (swap.path or "(the model)", swap.before, swap.after or "left alone", swap.reason)
+        table.add_row(*map(escape, cells), style=None if swap.after else "dim")
+    Console(highlight=False).print(table)
