@@ -7,7 +7,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor
-from training_cases import ROWS, SETTINGS, VALID, assert_same_bits, fit, make_network, weights
+from training_cases import (
+    ROWS,
+    SETTINGS,
+    VALID,
+    WithLoss,
+    assert_same_bits,
+    fit,
+    make_network,
+    weights,
+)
 
 from pointwise.errors import CheckpointError
 from pointwise.training import Checkpoint, SquaredError, train
@@ -53,10 +62,30 @@ def test_the_weights_of_a_cycle_are_not_averaged() -> None:
 def test_a_time_limit_ends_the_cycle_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10_000))
     monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    history = fit(make_network(), replace(CYCLE, max_epochs=100, time_limit_s=40.0))
+    history = fit(make_network(), replace(CYCLE, max_epochs=100, time_limit_s=120.0))
     assert 5 < len(history) < 25
-    assert history[-1].seconds <= 40
+    assert history[-1].seconds <= 120
     assert history[-1].learning_rate < 0.1 * CYCLE.learning_rate
+
+
+def test_an_epoch_too_long_for_the_time_limit_is_a_cycle_of_the_steps_that_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(run_module, "time", clock)
+    steps = []
+
+    def slowly(output: Tensor, target: Tensor) -> Tensor:
+        clock.now += 1.0
+        steps.append(clock.now)
+        return SquaredError(1).loss(output, target)
+
+    settings = replace(CYCLE, batch_size=1, max_epochs=100, time_limit_s=20.0)
+    [epoch] = train(make_network(), WithLoss(slowly), ROWS, VALID, settings)
+    assert len(steps) == 20 < len(ROWS)
+    assert epoch.seconds == 20
+    assert epoch.learning_rate < 0.03 * CYCLE.learning_rate
+    assert math.isfinite(epoch.train_loss)
 
 
 def test_a_time_limit_that_does_not_bind_changes_nothing() -> None:

@@ -19,6 +19,9 @@ from pointwise.training.settings import Epoch, Settings
 WARM_UP = 0.2
 """Share of a cycle's steps in which the step size rises."""
 
+FIRST_STEPS = 5
+"""Steps whose pace says whether the first epoch will end in time."""
+
 CLEARING_STEPS = 100
 """Steps between two clearings of the optimiser's moments."""
 
@@ -71,12 +74,12 @@ class Run:
 
     def finished(self) -> bool:
         """Whether there is no epoch to come."""
-        done, limit = len(self.progress.history), self.settings.time_limit_s
+        done = len(self.progress.history)
         return (
             done >= self.progress.planned_epochs
             or done - self.progress.best_epoch >= self.settings.patience
             or (done > 0 and not math.isfinite(self.progress.history[-1].train_loss))
-            or (done > 0 and limit is not None and self.seconds() >= limit)
+            or (done > 0 and self._out_of_time())
         )
 
     def epoch(self) -> Epoch:
@@ -108,12 +111,29 @@ class Run:
         fit = int((limit - self.seconds()) * done / self.seconds())
         self.progress.planned_epochs = min(self.settings.max_epochs, done + max(fit, 0))
 
+    def _out_of_time(self) -> bool:
+        limit = self.settings.time_limit_s
+        return limit is not None and self.seconds() >= limit
+
+    def _steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.rows) // self.settings.batch_size)
+
+    def _planned_steps(self) -> float:
+        """Steps of the cycle; in the first epoch, where that alone is too long, those that fit."""
+        limit, steps = self.settings.time_limit_s, self._steps()
+        planned = steps * self.progress.planned_epochs
+        if limit is None or self.progress.history or self.progress.step < FIRST_STEPS:
+            return planned
+        taken, seconds = self.progress.step, self.seconds()
+        return limit * taken / seconds if limit * taken < steps * seconds else planned
+
     def _rate(self) -> float:
         """Step size of the step at hand."""
-        peak, steps = self.settings.learning_rate, -(-len(self.rows) // self.settings.batch_size)
+        peak = self.settings.learning_rate
         if self.average is not None:
-            return peak * min(1.0, self.progress.step / steps)
-        done = (self.progress.step - 0.5) / (steps * self.progress.planned_epochs)
+            return peak * min(1.0, self.progress.step / self._steps())
+        done = (self.progress.step - 0.5) / self._planned_steps()
         if done < WARM_UP:
             return peak * done / WARM_UP
         return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
@@ -121,6 +141,7 @@ class Run:
     def _learn(self, generator: torch.Generator) -> float:
         self.network.train()
         total: Tensor | float = 0.0
+        seen = 0
         for batch in self.rows.batches(self.settings.batch_size, generator):
             self.progress.step += 1
             rate = self._rate()
@@ -135,8 +156,10 @@ class Run:
                 _clear_moments(self.optimizer)
             if self.average is not None:
                 self.average.update(self.progress.step)
-            total = total + loss.detach() * (len(batch) / len(self.rows))
-        return float(total)
+            total, seen = total + loss.detach() * len(batch), seen + len(batch)
+            if self._out_of_time():
+                break  # one epoch of a large table may be longer than all the time there is
+        return float(total) / seen
 
     @torch.no_grad()
     def _validate(self) -> float:

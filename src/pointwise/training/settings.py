@@ -22,8 +22,8 @@ class Settings:
         weight_decay: Decay of weight matrices (biases are spared), per unit of learning rate.
         max_epochs: Most epochs.
         patience: Epochs without a better validation score after which training stops.
-        time_limit_s: Seconds after which training stops, or ``None``. One cycle plans for as many
-            epochs as the pace so far leaves time for.
+        time_limit_s: Seconds after which training stops, in the middle of an epoch if need be, or
+            ``None``. One cycle plans for as many epochs as the pace so far leaves time for.
         evaluation_rows: Rows that validation puts through the network at a time.
         seed: Decides the order of rows, the augmentation and the dropout.
         autocast: Type that matrix products run in, or ``None`` for the network's own.
