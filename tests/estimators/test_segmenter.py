@@ -227,7 +227,7 @@ def test_parameters_are_scikit_learns():
     assert clone(model).get_params() == model.get_params()
     assert Segmenter().get_params() == {
         "backbone": "unet",
-        "widths": (32, 64, 128, 256),
+        "widths": (16, 32, 64, 128, 256),
         "attention": False,
         "classes": None,
         "ignore": None,

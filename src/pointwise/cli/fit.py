@@ -99,7 +99,7 @@ def fit(
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="Channels of the network for masks at each size. Default: 32,64,128,256.",
+            help="Channels of the network for masks at each size. Default: 16,32,64,128,256.",
         ),
     ] = None,
     size: Annotated[

@@ -97,7 +97,7 @@ class Segmenter(ImageEstimator):
         self,
         backbone: str | Callable[..., nn.Module] = "unet",
         *,
-        widths: Sequence[int] = (32, 64, 128, 256),
+        widths: Sequence[int] = (16, 32, 64, 128, 256),
         attention: bool = False,
         classes: Sequence[str] | None = None,
         ignore: int | None = None,
