@@ -36,7 +36,7 @@ LEVELS = {
 
 ROOT_MODULES = ("__init__", "__main__")  # they present the package, and may import any of it
 
-HEAVY = ("jinja2", "matplotlib", "pandas", "rich", "sklearn", "typer")
+HEAVY = ("halide", "jinja2", "matplotlib", "pandas", "rich", "sklearn", "typer")
 """What takes long to import: only on first use, so that ``import pointwise`` is quick."""
 
 MAY_BE_HEAVY = ("cli", "estimators", "reports", "studies")

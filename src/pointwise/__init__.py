@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointwise import functional, inspection, networks, nn, surgery
+    from pointwise import functional, inspection, networks, nn, runtime, surgery
     from pointwise.estimators import (
         ImageClassifier,
         PointwiseClassifier,
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "networks",
     "nn",
+    "runtime",
     "save",
     "surgery",
 ]

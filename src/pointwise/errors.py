@@ -17,5 +17,13 @@ class CheckpointError(PointwiseError, ValueError):
     """A checkpoint belongs to another run, or cannot be read."""
 
 
+class DifferenceError(PointwiseError, ValueError):
+    """Two models that were to compute the same do not."""
+
+
+class FlowError(PointwiseError, ValueError):
+    """The data flow of a model cannot be followed."""
+
+
 class DataWarning(UserWarning):
     """Something in the data to look at: a suspicious column, a row far out of range."""

@@ -1,0 +1,210 @@
+"""Compile a network or a chain: what is pointwise runs fused, verified against the network."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.errors import DifferenceError
+from pointwise.runtime.chain import Chain, Concat, Lookup, OneHot
+from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
+from pointwise.runtime.lowering import read_chain
+from pointwise.runtime.parts import CompiledPart, Part, compile_parts, precision
+from pointwise.runtime.reference import evaluate
+
+ROWS = 1000
+"""Positions of the random example."""
+
+TOLERANCE = 1e-4
+"""Of the largest output, or of 1 if that is larger: rounding stays far below, mistakes above."""
+
+MOST_OTHER_CLASSES = 1e-2
+"""Share of positions whose class may differ: those where two classes are as likely."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled network: call it as the network is called.
+
+    Attributes:
+        run: What runs: a chain, or a copy of the network with chains in it.
+        parts: What was compiled and what not, and why.
+        largest_difference: The largest absolute difference from the network on the example; of
+            class numbers, the share of positions with another class.
+    """
+
+    run: CompiledChain | nn.Module
+    parts: tuple[Part, ...]
+    largest_difference: float
+
+    def __call__(self, x: Any, *, axis: int | None = None, out: Any = None) -> Any:
+        """Run it on a NumPy array or a tensor.
+
+        Args:
+            x: The input.
+            axis: Its channels, for chains only. Default: where the network takes them.
+            out: Where to put the output, for chains only.
+
+        Returns:
+            What the network gives, of the kind of ``x``.
+
+        Raises:
+            ValueError: If ``axis`` or ``out`` is given and the network is not a single chain.
+        """
+        if isinstance(self.run, CompiledChain):
+            return self.run(x, axis=axis, out=out)
+        if axis is not None or out is not None:
+            raise ValueError("axis and out are for networks that are one chain: this one is not")
+        return _through(self.run, x)
+
+    def describe(self) -> str:
+        """What was compiled and what not, a line each, and the largest difference."""
+        lines = [str(part) for part in self.parts]
+        return "\n".join([*lines, f"largest difference: {self.largest_difference:.1e}"])
+
+
+def compile(  # noqa: A001  (the builtin is not needed here, and the name says what it does)
+    model_or_chain: nn.Module | Chain,
+    *,
+    example: Tensor | None = None,
+    engine: Engine = "auto",
+) -> Compiled:
+    """Compile a network: its chains of pointwise maps run fused, the rest through PyTorch.
+
+    Where Halide is not installed chains run in chunks that stay in cache, and a warning says so.
+    The compiled network holds the values that the network has now, and gives no gradients.
+
+    Args:
+        model_or_chain: A network in evaluation mode, or a chain.
+        example: An input to verify the result with. Default: random values, for a network that
+            is one chain; others need an example.
+        engine: ``"fused"`` or ``"chunks"`` for that engine alone. Default: the fused one where it
+            can run.
+
+    Returns:
+        A callable with a description and the largest difference from the network.
+
+    Raises:
+        ValueError: If the network needs an example, or the engine cannot run it.
+        DifferenceError: If the result differs from the network by more than rounding.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> compiled = compile(network, engine="chunks")
+        >>> compiled(torch.ones(5, 3)).shape, compiled.largest_difference < 1e-5
+        (torch.Size([5, 1]), True)
+        >>> print(compiled.parts[0])
+        network: 3 -> 8 relu -> 1: chunks
+    """
+    if isinstance(model_or_chain, Chain):
+        chain: Chain | str = model_or_chain
+        dtype = torch.float32
+    else:
+        chain, dtype = read_chain(model_or_chain), precision([model_or_chain])
+    if isinstance(chain, str):
+        assert isinstance(model_or_chain, nn.Module)
+        return _compile_network(model_or_chain, example, engine, chain)
+    run = CompiledChain(chain, engine=engine, dtype=dtype)
+    _warn(run, 3)
+    difference = _verify_chain(model_or_chain, chain, run, example)
+    part = Part("", run.chain.describe(), run.engine, run.reason)
+    return Compiled(run, (part,), difference)
+
+
+def _compile_network(
+    model: nn.Module, example: Tensor | None, engine: Engine, reason: str
+) -> Compiled:
+    if example is None:
+        raise ValueError(
+            f"example must be given, to verify the result with: the network is not one chain "
+            f"({reason})"
+        )
+
+    def make(chain: Chain, dtype: torch.dtype) -> CompiledChain:
+        return CompiledChain(chain, engine=engine, dtype=dtype)
+
+    run, parts = compile_parts(model, make)
+    for module in run.modules():
+        if isinstance(module, CompiledPart):
+            _warn(module.compiled, 4)
+            break
+    expected, got = _through(model, example), _through(run, example)
+    return Compiled(run, tuple(parts), _difference(got, expected))
+
+
+def _warn(run: CompiledChain, stacklevel: int) -> None:
+    """Python shows a warning of one line of a program once."""
+    if run.reason == NO_HALIDE:
+        warnings.warn(
+            f"{NO_HALIDE}; until then chains run in chunks through PyTorch, which is slower",
+            stacklevel=stacklevel,
+        )
+
+
+def _verify_chain(
+    model: nn.Module | Chain, chain: Chain, run: CompiledChain, example: Tensor | None
+) -> float:
+    x = _random_example(chain, run.dtype) if example is None else example
+    got = run(x)
+    if isinstance(model, nn.Module):
+        return _difference(got, _through(model, x))
+    axis = chain.axes[x.ndim]
+    rows = x.movedim(axis, -1)
+    flat = evaluate(chain, rows.reshape(-1, chain.c_in)).to(run.out_dtype)
+    return _difference(got, flat.reshape(*rows.shape[:-1], chain.c_out).movedim(-1, axis))
+
+
+def _random_example(chain: Chain, dtype: torch.dtype) -> Tensor:
+    """Values that every step takes, or codes of categories, with the axes that the chain takes."""
+    generator = torch.Generator().manual_seed(0)
+    ndim = 2 if 2 in chain.axes else min(chain.axes)
+    shape = (*(1,) * (ndim - 2), ROWS, chain.c_in)
+    if _reads_codes(chain.steps):
+        codes = torch.tensor([-1.0, 0.0, float("nan")], dtype=dtype)
+        x = codes[torch.randint(3, shape, generator=generator)]
+    else:
+        x = torch.randn(shape, generator=generator, dtype=dtype)
+    return x.movedim(-1, chain.axes[ndim])
+
+
+def _reads_codes(steps: Any) -> bool:
+    return any(
+        isinstance(step, OneHot | Lookup)
+        or (isinstance(step, Concat) and any(_reads_codes(branch) for branch in step.branches))
+        for step in steps
+    )
+
+
+def _through(model: nn.Module, x: Any) -> Any:
+    """Call a network without gradients, on whichever kind of array."""
+    with torch.no_grad():
+        if isinstance(x, Tensor):
+            return model(x)
+        made = model(torch.as_tensor(x))
+        return made.numpy()
+
+
+def _difference(got: Tensor, expected: Tensor) -> float:
+    """The largest difference, if it is no more than rounding."""
+    if got.shape != expected.shape:
+        raise DifferenceError(
+            f"the compiled network gives shape {tuple(got.shape)} where the network gives "
+            f"{tuple(expected.shape)}"
+        )
+    if got.numel() == 0:
+        return 0.0
+    if not expected.is_floating_point():
+        largest = float((got != expected).double().mean())
+        limit = MOST_OTHER_CLASSES
+    else:
+        apart = (got.double() - expected.double()).abs()
+        same = (got == expected) | (got.isnan() & expected.isnan())
+        largest = float(torch.where(same, 0.0, apart).max())
+        limit = TOLERANCE * max(1.0, float(expected.double().nan_to_num().abs().max()))
+    if not largest <= limit:
+        raise DifferenceError(
+            f"the compiled network differs from the network by {largest:.3g}, more than {limit:.3g}"
+        )
+    return largest

@@ -1,0 +1,197 @@
+"""A chain through Halide: one pipeline, compiled when first needed, for all its steps."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointwise.runtime.chain import Chain
+from pointwise.runtime.pipeline import Pipeline, build_pipeline
+from pointwise.runtime.schedules import Machine
+from pointwise.runtime.stages import HALIDE_TYPES, Layout
+
+SLICE_MACS = 1 << 30
+"""One call of a pipeline does no more, a few hundredths of a second: meanwhile no other Python
+thread runs."""
+
+PARALLEL_MACS = 1 << 22
+"""From so many on a second thread helps."""
+
+TASKS_PER_THREAD = 4
+"""So that a thread which others disturb does not hold up the rest."""
+
+FEW_TILES = 4
+"""Samples of fewer tiles are gathered into one matrix of columns first."""
+
+GATHERED_POSITIONS = 4096
+
+MOST_COMPILED = 128
+"""Pipelines kept in memory."""
+
+
+class _Compiled:
+    """Compiled pipelines by their signature, the ones used last."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+
+    def get(self, pipeline: Pipeline, target: Any) -> Any:
+        """Compile a pipeline unless one of the same shape was."""
+        key = (*pipeline.signature, target.to_string())
+        made = self._kept.get(key)
+        if made is None:
+            made = pipeline.out.compile_to_callable(pipeline.inputs, target)
+            while len(self._kept) >= MOST_COMPILED:
+                self._kept.popitem(last=False)
+        self._kept[key] = made
+        self._kept.move_to_end(key)
+        return made
+
+
+class _Pool:
+    """Whether Halide's threads can be used: they do not survive a fork."""
+
+    def __init__(self) -> None:
+        self._pid: int | None = None
+
+    def join(self) -> bool:
+        """Start or use the threads, unless they were started by a parent process."""
+        if self._pid is None:
+            self._pid = os.getpid()
+        return self._pid == os.getpid()
+
+
+_COMPILED, _POOL = _Compiled(), _Pool()
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A compiled pipeline with the numbers of one chain."""
+
+    call: Any
+    constants: tuple[Any, ...]
+    tile: int
+    members: int
+
+
+class Fused:
+    """Runs a chain through Halide: each tile of positions through all steps while in cache.
+
+    Compiled code is shared by all chains of the same shape, so that a new model of known shape
+    compiles nothing. Safe to call from several threads and after a fork: a forked process runs on
+    one thread, since the threads of its parent are gone.
+
+    Args:
+        chain: The chain.
+        target: What to compile for, in Halide's words. Default: this machine.
+
+    Raises:
+        ImportError: If Halide is not installed.
+        UnsupportedError: If the chain cannot be one pipeline, with the reason.
+    """
+
+    def __init__(self, chain: Chain, *, target: str | None = None) -> None:
+        import halide as hl
+
+        self.chain = chain
+        self._hl = hl
+        self._target = hl.Target(target) if target else hl.get_host_target()
+        self._machine = Machine.of(self._target)
+        self._bound: dict[Layout, _Bound] = {}
+        first = build_pipeline(chain, Layout("float32", False, False, False), self._machine)
+        self._tile, self._macs = first.tile, max(chain.macs, 1)
+        self._numbers = first.constants
+        self._constants = tuple(hl.Buffer(array) for array in first.constants)
+
+    def run(self, x: Tensor, out: Tensor) -> None:
+        """Fill ``out``.
+
+        Args:
+            x: Input ``(B, C_in, P)`` of any numbers.
+            out: Output ``(B, C_out, P)`` of float32, or int64 if the chain ends in class numbers;
+                it shares no memory with ``x``.
+        """
+        batches, _, positions = x.shape
+        if batches * positions == 0:
+            return
+        x, out = _readable(x.detach()), out.detach()
+        few = positions < (self._tile if batches == 1 else FEW_TILES * self._tile)
+        if few or not (_is_even(x) and _is_even(out)):
+            self._gathered(x, out)
+            return
+        longest = max(self._tile, SLICE_MACS // self._macs)
+        together = max(1, longest // positions)
+        for start in range(0, batches, together):
+            some = slice(start, start + together)
+            self._sliced(x[some], out[some], longest)
+
+    def _sliced(self, x: Tensor, out: Tensor, longest: int) -> None:
+        positions = x.shape[2]
+        slices = 1 if x.shape[0] > 1 else -(-positions // longest)
+        size = -(-positions // slices)
+        for start in range(0, positions, size):
+            start = min(start, max(0, positions - self._tile))  # never less than a tile
+            some = slice(start, start + size)
+            self._call(x[:, :, some], out[:, :, some])
+
+    def _gathered(self, x: Tensor, out: Tensor) -> None:
+        """Small samples, or memory that skips, by way of a matrix of columns."""
+        batches, c_in, positions = x.shape
+        step = min(positions, GATHERED_POSITIONS)
+        together = max(1, GATHERED_POSITIONS // step)
+        room = max(self._tile, min(together, batches) * step)
+        columns = torch.zeros(1, c_in, room, dtype=x.dtype)
+        made = torch.empty(1, out.shape[1], room, dtype=out.dtype)
+        for first in range(0, batches, together):
+            for start in range(0, positions, step):
+                some = slice(first, first + together), slice(None), slice(start, start + step)
+                part, target = x[some], out[some]
+                count = part.shape[0] * part.shape[2]
+                shape = (c_in, part.shape[0], part.shape[2])
+                columns[0, :, :count].unflatten(1, shape[1:]).copy_(part.transpose(0, 1))
+                used = max(count, self._tile)
+                self._call(columns[:, :, :used], made[:, :, :used])
+                target.transpose(0, 1).copy_(made[0, :, :count].unflatten(1, shape[1:]))
+
+    def _call(self, x: Tensor, out: Tensor) -> None:
+        threads = torch.get_num_threads()
+        tiles = -(-x.shape[2] // self._tile) * x.shape[0]
+        work = self._macs * x.shape[0] * x.shape[2]
+        parallel = threads > 1 and work >= PARALLEL_MACS and tiles > 1 and _POOL.join()
+        dtype = str(x.dtype).removeprefix("torch.")
+        bound = self._bind(Layout(dtype, _is_rows(x), _is_rows(out), parallel))
+        made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
+        arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
+        if parallel:
+            # fewer tasks than processors keep to PyTorch's number of threads
+            whole = threads >= (os.cpu_count() or 1)
+            tasks = threads * TASKS_PER_THREAD if whole else threads
+            arguments.append(-(-tiles // tasks))
+        bound.call(*arguments, self._hl.Buffer(made.numpy()))
+
+    def _bind(self, layout: Layout) -> _Bound:
+        if layout not in self._bound:
+            pipeline = build_pipeline(self.chain, layout, self._machine)
+            call = _COMPILED.get(pipeline, self._target)
+            self._bound[layout] = _Bound(call, self._constants, pipeline.tile, pipeline.members)
+        return self._bound[layout]
+
+
+def _readable(x: Tensor) -> Tensor:
+    """The input in a type that pipelines read; others become float32."""
+    if x.dtype == torch.bool:
+        return x.view(torch.uint8)
+    known = str(x.dtype).removeprefix("torch.") in HALIDE_TYPES
+    return x if known else x.float()
+
+
+def _is_rows(flat: Tensor) -> bool:
+    return flat.shape[1] > 1 and flat.stride(2) != 1
+
+
+def _is_even(flat: Tensor) -> bool:
+    """Whether positions or channels lie side by side."""
+    return flat.stride(2) == 1 or (flat.stride(1) == 1 and flat.shape[1] > 1)

@@ -1,0 +1,146 @@
+"""Decides when a pipeline computes what: tiles, members, vectors, blocks in registers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pointwise.runtime.stages import Func, Stage, Value
+from pointwise.runtime.writer import Writer
+
+STACK_BYTES = 256 * 1024
+"""Threads of some systems have a stack of half a MiB."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Schedules a written pipeline.
+
+    Attributes:
+        w: The pipeline.
+    """
+
+    w: Writer
+
+    def output(self, value: Value) -> Func:
+        """Write the last value as the output, and schedule everything that it needs."""
+        hl, lanes = self.w.hl, self.w.schedule.lanes
+        out = hl.Func("out")
+        p, o, m, n, v = self.w.p, self.w.o, self.w.m, self.w.n, self.w.v
+        index = self.w.index(value.members)
+        out[index] = value.at(self.w.here)
+        buffer = out.output_buffer()
+        buffer.dim(1).set_bounds(0, value.channels)
+        if value.members:
+            buffer.dim(2).set_bounds(0, self.w.members)
+        tiles = hl.Var("tiles")
+        out.split(p, tiles, p, self.w.schedule.tile, hl.TailStrategy.ShiftInwards)
+        outer = [*index[2:-1], tiles, n]
+        if self.w.layout.rows_out:
+            self.write_rows(out, value, outer)
+        else:
+            out.split(p, p, v, lanes).reorder(v, p, o, *outer).vectorize(v).unroll(p)
+        level = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
+        if self.w.each is not None:
+            member_level = (self.w.each, m)
+        else:
+            member_level = (out, m) if value.members else level
+        self.stages(level, member_level)
+        return out
+
+    def write_rows(self, out: Func, value: Value, outer: list[Any]) -> None:
+        """Blocks of positions and channels are turned in registers and written row by row."""
+        hl, lanes = self.w.hl, self.w.schedule.lanes
+        p, o = self.w.p, self.w.o
+        buffer = out.output_buffer()
+        buffer.dim(0).set_stride(hl.Expr())
+        buffer.dim(1).set_stride(1 if value.channels > 1 else hl.Expr())
+        os, pv = hl.Var("os"), hl.Var("pv")
+        size = min(lanes, value.channels)
+        out.split(p, p, pv, lanes).split(o, os, o, size, hl.TailStrategy.ShiftInwards)
+        out.reorder(o, pv, os, p, *outer).vectorize(o).unroll(pv)
+        last = self.w.stages[-1].func
+        if value.stored:
+            turned = last.in_(out)
+            turned.compute_at(out, os).vectorize(p, lanes).unroll(o)
+
+    def parallel(self, out: Func, tiles: Any) -> Any:
+        """Contiguous runs of tiles become tasks, of as many tiles as an argument says."""
+        hl = self.w.hl
+        per_task = hl.Param(hl.Int(32), "per_task")
+        self.w.inputs.append(per_task)
+        task, all_tiles = hl.Var("task"), hl.Var("all_tiles")
+        out.fuse(tiles, self.w.n, all_tiles)
+        out.split(all_tiles, task, all_tiles, per_task, hl.TailStrategy.GuardWithIf)
+        out.parallel(task)
+        return all_tiles
+
+    def stages(self, level: tuple[Any, Any], member_level: tuple[Any, Any]) -> None:
+        """Compute what is stored for a tile within its loop, and for a member within that."""
+        if self.w.layout.rows_in:
+            self.read_rows(level)
+        for stage in self.w.stages:
+            func, place = stage.func, member_level if stage.members else level
+            if stage.across:
+                place = level
+            func.compute_at(*place).store_in(self.memory())
+            if stage.product is None:
+                self.vectors(func)
+                for k in range(len(stage.reductions)):
+                    update = func.update(k)
+                    update.split(self.w.p, self.w.p, self.w.v, self.w.schedule.lanes)
+                    update.vectorize(self.w.v)
+                continue
+            self.product(stage)
+
+    def memory(self) -> Any:
+        """Where tiles live: on the stack if they fit there together."""
+        values = self.w.c_in
+        for stage in self.w.stages:
+            values += stage.channels * (self.w.members if stage.across else 1)
+        fits = values * self.w.schedule.tile * 4 <= STACK_BYTES
+        return self.w.hl.MemoryType.Stack if fits else self.w.hl.MemoryType.Heap
+
+    def vectors(self, func: Func) -> None:
+        """Run over positions by vectors."""
+        func.split(self.w.p, self.w.p, self.w.v, self.w.schedule.lanes).vectorize(self.w.v)
+
+    def read_rows(self, level: tuple[Any, Any]) -> None:
+        """Rows are turned into columns in registers, on the way into cache."""
+        hl, lanes, c = self.w.hl, self.w.schedule.lanes, self.w.c_in
+        assert self.w.columns is not None
+        func, image = self.w.columns
+        size = min(lanes, c)
+        outer, inner = hl.Var("outer"), hl.Var("inner")
+        func.compute_at(*level).store_in(self.memory())
+        func.split(self.w.p, self.w.p, self.w.v, lanes)
+        func.split(self.w.o, outer, inner, size, hl.TailStrategy.ShiftInwards)
+        func.reorder(self.w.v, inner, outer, self.w.p, self.w.n).vectorize(self.w.v).unroll(inner)
+        rows = image.in_(func)
+        rows.compute_at(func, outer).vectorize(hl._1, size).unroll(hl._0)
+
+    def product(self, stage: Stage) -> None:
+        """Sum blocks of outputs and positions in registers."""
+        hl, lanes = self.w.hl, self.w.schedule.lanes
+        act, product = stage.func, stage.product
+        assert product is not None
+        p, o, v = self.w.p, self.w.o, self.w.v
+        outer = [self.w.m, self.w.n] if stage.members else [self.w.n]
+        outputs, vectors = product.block.outputs, product.block.vectors
+        po, pi, oo, oi = (hl.Var(name) for name in ("po", "pi", "oo", "oi"))
+        act.split(p, po, pi, lanes * vectors).split(o, oo, oi, outputs, hl.TailStrategy.RoundUp)
+        act.split(pi, pi, v, lanes).reorder(v, pi, oi, po, oo, *outer)
+        act.vectorize(v).unroll(pi).unroll(oi)
+        total = product.total
+        total.compute_at(act, po)
+        self.in_registers(total)
+        for number, sum_ in enumerate(product.sums):
+            self.in_registers(total.update(number), sum_.along)
+            if sum_.part is not None:
+                sum_.part.compute_at(total, sum_.along)
+                self.in_registers(sum_.part)
+                self.in_registers(sum_.part.update(), sum_.within)
+
+    def in_registers(self, stage: Any, *along: Any) -> None:
+        """Unroll vectors and channels; what the sum runs over stays the only loop."""
+        p, o, v = self.w.p, self.w.o, self.w.v
+        stage.split(p, p, v, self.w.schedule.lanes).reorder(v, p, o, *along)
+        stage.vectorize(v).unroll(p).unroll(o)

@@ -1,0 +1,152 @@
+"""How a fused pipeline is cut: tiles of positions, and blocks of a product that fit the registers.
+
+A product runs in blocks: ``outputs`` channels times ``vectors`` vectors of positions are summed in
+registers over all input channels. Each step of the sum loads ``vectors`` vectors of activations and
+``outputs`` weights, and does ``outputs * vectors`` multiply-adds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import halide as hl
+
+LATENCY = 4.0
+"""Steps of a sum cannot follow one another faster, in cycles."""
+
+OVERHEAD = 0.5
+"""Cycles of a step besides its loads and multiply-adds."""
+
+MANY_VECTORS, FEW_VECTORS = 4, 2
+"""Vectors of a tile. Four let products of few outputs hide the latency of their sums, and weights
+are read half as often as with two."""
+
+WIDE = 2048
+"""With a wider layer a tile of four vectors outgrows the second cache."""
+
+WIDEST = 16384
+"""A tile of a wider layer falls out of every cache, and gains nothing."""
+
+COPIED_CHANNELS = 16
+"""From so many input channels on, a planar tile is copied together first: every channel lies in a
+page of its own."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one product keeps in registers.
+
+    Attributes:
+        outputs: Output channels.
+        vectors: Vectors of positions.
+    """
+
+    outputs: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the compiler needs to know of a processor.
+
+    Attributes:
+        lanes: Numbers of float32 in a vector.
+        registers: Vectors that it holds at a time.
+    """
+
+    lanes: int
+    registers: int
+
+    @classmethod
+    def of(cls, target: "hl.Target") -> "Machine":
+        """Read the vector width and the number of registers from a target.
+
+        Args:
+            target: What Halide compiles for.
+
+        Returns:
+            The machine.
+        """
+        import halide as hl
+
+        wide = target.has_feature(hl.TargetFeature.AVX512_Skylake) or target.has_feature(
+            hl.TargetFeature.AVX512
+        )
+        x86 = target.arch == hl.TargetArch.X86
+        registers = 32 if wide or (target.arch == hl.TargetArch.ARM and target.bits == 64) else 16
+        lanes = target.natural_vector_size(hl.Float(32))
+        return cls(16 if wide and x86 else max(lanes, 4), registers)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a chain is cut.
+
+    Attributes:
+        lanes: Positions in a vector.
+        vectors: Vectors in a tile.
+        registers: Registers that blocks may use.
+    """
+
+    lanes: int
+    vectors: int
+    registers: int
+
+    @property
+    def tile(self) -> int:
+        """Positions of a tile, carried through all layers before the next one."""
+        return self.lanes * self.vectors
+
+    def block(self, c_out: int) -> Block:
+        """Choose the block of a product with ``c_out`` outputs: the one with the fewest cycles.
+
+        Outputs are padded to whole blocks, so that 127 of them run as fast as 128.
+
+        Args:
+            c_out: Output channels.
+
+        Returns:
+            The block.
+
+        Example:
+            >>> Schedule(lanes=16, vectors=2, registers=32).block(256)
+            Block(outputs=13, vectors=2)
+            >>> Schedule(lanes=16, vectors=4, registers=32).block(1)
+            Block(outputs=1, vectors=4)
+        """
+        vectors = [v for v in (2, 1, 4) if self.vectors % v == 0]
+        blocks = [
+            Block(b, v)
+            for v in vectors
+            for b in range(min(c_out, self.registers), 0, -1)
+            if b * v + v + 1 < self.registers - 1
+        ]
+        return min(blocks, key=lambda block: _cycles(block, c_out, self.vectors))
+
+
+def _cycles(block: Block, c_out: int, tile_vectors: int) -> float:
+    """Cycles of one step of the sums of all outputs over a tile."""
+    b, v = block.outputs, block.vectors
+    step = max(b * v / 2, (b + v) / 2, LATENCY) + OVERHEAD
+    return -(-c_out // b) * (tile_vectors // v) * step
+
+
+def choose_schedule(widths: Sequence[int], machine: Machine) -> Schedule:
+    """Cut a chain for a machine.
+
+    Args:
+        widths: Channels of the input and after every product.
+        machine: The machine.
+
+    Returns:
+        The schedule.
+
+    Example:
+        >>> choose_schedule([4, 16, 8, 1], Machine(lanes=16, registers=32)).tile
+        64
+        >>> choose_schedule([64, 4096, 64], Machine(lanes=16, registers=32)).tile
+        32
+    """
+    vectors = MANY_VECTORS if max(widths) <= WIDE else FEW_VECTORS
+    return Schedule(machine.lanes, vectors, machine.registers)
