@@ -22,6 +22,7 @@ from pointwise.errors import DataError, DataWarning
 from pointwise.estimators.building import build_network
 from pointwise.estimators.devices import Precision, device_of, product_type
 from pointwise.estimators.following import follow
+from pointwise.estimators.fused import fused_outputs
 from pointwise.estimators.splitting import Index, split_rows
 from pointwise.inspection import count_parameters
 from pointwise.nn import ChannelScale, TableNetwork
@@ -277,12 +278,8 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
             table, np.float64 if like.dtype == torch.float64 else np.float32
         )
         self._warn_of_far_rows(table)
-        with torch.no_grad():
-            chunks = [
-                network.scaled(chunk.to(like.device)).cpu()
-                for chunk in torch.from_numpy(coded).split(CHUNK_ROWS)
-            ]
-        scaled = torch.cat(chunks).double().unflatten(1, (network.mlp.members, -1))
+        scaled = _scaled_outputs(network, torch.from_numpy(coded)).double()
+        scaled = scaled.unflatten(1, (network.mlp.members, -1))
         scale = network.scale  # applied in float64: float32 has no target like 1e9 + 1
         members: Tensor = scaled * scale.scale.double().cpu() + scale.shift.double().cpu()
         return members
@@ -323,6 +320,15 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _objective(self) -> Objective:
         """What to minimise."""
+
+
+@torch.no_grad()
+def _scaled_outputs(network: TableNetwork, x: Tensor) -> Tensor:
+    """The network's outputs for coded rows, before their scale, on the CPU."""
+    if fused := fused_outputs(network, x):
+        return fused(x)
+    device = network.weight.device
+    return torch.cat([network.scaled(rows.to(device)).cpu() for rows in x.split(CHUNK_ROWS)])
 
 
 def _unfolded(x: Any) -> Any:
