@@ -85,3 +85,23 @@ def test_two_image_classifiers_differ_in_parameters_and_errors(capsys, monkeypat
     assert nin.split()[-4:-2] == ["350,388", "50.7"]
     errors = figures(r"([\d.]+)%$", dense) + figures(r"([\d.]+)%$", nin)
     assert errors[1] < errors[0] < 10
+
+
+def test_digits_in_a_mosaic_are_read_as_on_their_windows(capsys):
+    printed = output_of("digits_in_a_mosaic", capsys)
+    assert printed.splitlines()[:2] == [
+        "backbone.5: Linear(128, 32) -> Conv2d(32, 32, 2x2)",
+        "backbone.7: Linear(32, 10) -> Conv2d(32, 10, 1x1)",
+    ]
+    rows = re.findall(r"^\d( \d){35}$", printed, re.MULTILINE)
+    assert len(rows) == 15
+    assert printed.count("^") < 54
+    (right,) = figures(r"^([\d.]+)% of 540 digits are right", printed.splitlines()[-3])
+    assert right == pytest.approx(100 * (1 - printed.count("^") / 540), abs=0.05)
+    ((windows, largest, scale),) = re.findall(
+        r"^(\d+) windows: largest difference ([\d.e-]+), .* values up to ([\d.]+); same class",
+        printed,
+        re.MULTILINE,
+    )
+    assert int(windows) == (15 * 4 - 3) * (36 * 4 - 3)
+    assert float(largest) < 1e-5 * float(scale)
