@@ -9,7 +9,7 @@ import pytest
 
 from pointwise.cli.app import app
 
-COMMANDS = ["fit", "predict", "evaluate", "report", "cost", "whatif", "compare", "convert"]
+COMMANDS = ["fit", "predict", "evaluate", "report", "cost", "whatif", "compare", "convert", "bench"]
 
 
 def test_the_commands_are_these():

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pointwise.cli.bench import bench
 from pointwise.cli.compare import compare
 from pointwise.cli.convert import convert
 from pointwise.cli.cost import cost
@@ -36,7 +37,7 @@ def pointwise(
         raise typer.Exit
 
 
-for command in (fit, predict, evaluate, report, cost, whatif, compare, convert):
+for command in (fit, predict, evaluate, report, cost, whatif, compare, convert, bench):
     app.command(no_args_is_help=True)(command)
 
 
