@@ -60,7 +60,7 @@ def bench(
     _check_threads(threads)
     given = None if on is None else networks.parse_shape(on)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
-        network, shape = _network(model, given, weights)
+        network, shape = networks.find_network(model, given, weights, trained=False)
         found = _bench(network, shape, seconds, threads)
     if json:
         from importlib import metadata
@@ -81,36 +81,6 @@ def _check_threads(threads: int | None) -> None:
             f"this machine has {_count(processors, 'processor')}, got {threads}",
             param_hint="--threads",
         )
-
-
-def _network(
-    model: str, shape: networks.Shape | None, weights: Path | None
-) -> "tuple[nn.Module, networks.Shape]":
-    """The network that a user names, in evaluation mode, and the shape of an input."""
-    from pointwise.networks import NETWORKS, build
-
-    path = Path(model)
-    if path.suffix == ".pt2":
-        raise DataError(f"MODEL cannot be {model}: {networks.PACKED}; give module:function")
-    if path.is_dir():
-        if weights is not None:
-            raise typer.BadParameter("a model folder has its weights", param_hint="--weights")
-        network, usual = networks.fitted(path)
-        return network.eval().cpu(), shape or usual
-    shape = shape or networks.IMAGE
-    if networks.is_builder(model):
-        network = networks.build_from(model)
-    elif model in NETWORKS:
-        network = build(model, channels=shape[0])
-    else:
-        hint = f"; {path} is a file: weights go with --weights" if path.is_file() else ""
-        raise DataError(
-            f"MODEL must be a model folder, module:function or one of {', '.join(NETWORKS)}, "
-            f"got {model!r}{hint}"
-        )
-    if weights is not None:
-        networks.load_weights(network, weights)
-    return network.eval(), shape
 
 
 def _bench(

@@ -83,7 +83,7 @@ def convert(
     _check_out(out, weights)
     given = None if on is None else networks.parse_shape(on)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
-        network, shape = _network(model, given, weights)
+        network, shape = networks.find_network(model, given, weights, trained=True)
         example = _example(network, shape)
         converted, swaps = _convert(network, to, example)
         found = _verify(network, converted, to, example)
@@ -108,38 +108,6 @@ def _check_out(out: Path, weights: Path | None) -> None:
         raise DataError(f"cannot write {out}: {what}")
     if weights is not None and out.resolve() == weights.resolve():
         raise DataError(f"--out would replace the weights that are read, {weights}: give another")
-
-
-def _network(
-    model: str, shape: networks.Shape | None, weights: Path | None
-) -> "tuple[nn.Module, networks.Shape]":
-    """The network that a user names, in evaluation mode, and the shape of an input."""
-    from pointwise.networks import NETWORKS, build
-
-    path = Path(model)
-    if path.suffix == ".pt2":
-        raise DataError(f"MODEL cannot be {model}: {networks.PACKED}; give module:function")
-    if path.is_dir():
-        if weights is not None:
-            raise typer.BadParameter("a model folder has its weights", param_hint="--weights")
-        network, usual = networks.fitted(path)
-        return network.eval(), shape or usual
-    shape = shape or networks.IMAGE
-    if networks.is_builder(model):
-        network = networks.build_from(model)
-    elif model in NETWORKS:
-        if weights is None:
-            raise DataError(f"{model} has no weights of its own: give them with --weights")
-        network = build(model, channels=shape[0])
-    else:
-        hint = f"; {path} is a file: weights go with --weights" if path.is_file() else ""
-        raise DataError(
-            f"MODEL must be a model folder, module:function or one of {', '.join(NETWORKS)}, "
-            f"got {model!r}{hint}"
-        )
-    if weights is not None:
-        networks.load_weights(network, weights)
-    return network.eval(), shape
 
 
 def _example(network: "nn.Module", shape: networks.Shape) -> "Tensor":

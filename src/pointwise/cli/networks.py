@@ -150,6 +150,52 @@ def load_weights(network: "nn.Module", path: Path) -> None:
         raise DataError(f"{path}: {_in_words(error, named=False)}") from error
 
 
+def find_network(
+    model: str, shape: Shape | None, weights: Path | None, *, trained: bool
+) -> "tuple[nn.Module, Shape]":
+    """The network that a user names, on the CPU in evaluation mode, and the shape of an input.
+
+    Args:
+        model: A model folder, the name of a published network, or ``module:function``.
+        shape: What the user gives for ``--input``.
+        weights: What the user gives for ``--weights``.
+        trained: Whether a published network must be given weights.
+
+    Returns:
+        The network, and ``shape`` or what is usual.
+
+    Raises:
+        BadParameter: If a folder is given weights.
+        DataError: If there is no such network, or its weights do not fit or are missing.
+    """
+    from pointwise.networks import NETWORKS, build
+
+    path = Path(model)
+    if path.suffix == ".pt2":
+        raise DataError(f"MODEL cannot be {model}: {PACKED}; give module:function")
+    if path.is_dir():
+        if weights is not None:
+            raise typer.BadParameter("a model folder has its weights", param_hint="--weights")
+        network, usual = fitted(path)
+        return network.eval().cpu(), shape or usual
+    shape = shape or IMAGE
+    if is_builder(model):
+        network = build_from(model)
+    elif model in NETWORKS:
+        if trained and weights is None:
+            raise DataError(f"{model} has no weights of its own: give them with --weights")
+        network = build(model, channels=shape[0])
+    else:
+        hint = f"; {path} is a file: weights go with --weights" if path.is_file() else ""
+        raise DataError(
+            f"MODEL must be a model folder, module:function or one of {', '.join(NETWORKS)}, "
+            f"got {model!r}{hint}"
+        )
+    if weights is not None:
+        load_weights(network, weights)
+    return network.eval(), shape
+
+
 def _import(name: str) -> Any:
     importlib.invalidate_caches()
     try:
