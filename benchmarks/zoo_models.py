@@ -26,12 +26,14 @@ def images(size: int, samples: int = 2, frames: int = 0) -> Callable[[], Tensor]
 
 
 SIZES = {"inception_v3": 96, "maxvit_t": 224, "s3d": 224}
-"""Of torchvision's networks that need more than 64 positions along an axis."""
+SIZES |= dict.fromkeys(["swin_t", "swin_s", "swin_b"], 224)
+SIZES |= dict.fromkeys(["swin_v2_t", "swin_v2_s", "swin_v2_b"], 256)
+"""Of torchvision's networks that need more than 64 positions along an axis, or pad less to windows
+with them."""
 
 BUILD_SIZES: dict[str, dict[str, Any]] = {
     "vit_": {"image_size": 64},
     "vit_h_14": {"image_size": 56},
-    "mvit": {"spatial_size": (64, 64), "temporal_size": 8},
 }
 """Networks that are built for one size of input."""
 
@@ -57,9 +59,26 @@ def _torchvision(name: str, part: str) -> Entry:
     return Entry(
         "torchvision",
         name,
-        lambda: torchvision.models.get_model(name, weights=None, **options),
-        images(size, 1 if frames else 2, frames),
+        lambda: (_small_mvit if "mvit" in name else _build)(name, options),
+        images(size, 1 if frames or size > 200 else 2, frames),
     )
+
+
+def _build(name: str, options: dict[str, Any]) -> nn.Module:
+    model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    return model
+
+
+def _small_mvit(name: str, options: dict[str, Any]) -> nn.Module:
+    """For small clips, which its public function does not let one choose."""
+    module = torchvision.models.video.mvit
+    make = module._mvit
+    small = {"spatial_size": (64, 64), "temporal_size": 8}
+    module._mvit = lambda **given: make(**{**given, **small})
+    try:
+        return _build(name, options)
+    finally:
+        module._mvit = make
 
 
 TIMM: dict[str, dict[str, Any]] = {

@@ -59,3 +59,13 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> Non
     scale = float(expected.abs().max())
     assert scale > 1e-6, "the network puts out nothing that could differ"
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * scale)
+
+
+def after_pool(*names: str) -> Callable[[nn.Module], Head]:
+    """A head of modules by name, flattened after the first."""
+
+    def head(network: nn.Module) -> Head:
+        first, *rest = (network.get_submodule(name) for name in names)
+        return lambda x: nn.Sequential(first, nn.Flatten(), *rest)(x)
+
+    return head

@@ -1,5 +1,7 @@
 """Linear layers, 1x1 convolutions and ``PointwiseConv`` in each other's place."""
 
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +93,7 @@ def test_unknown_kind_and_layer() -> None:
     with pytest.raises(ValueError, match="kind must be") as error:
         InPlaceOf(nn.Linear(6, 4), "conv4d")  # type: ignore[arg-type]
     assert str(error.value) == (
-        "kind must be one of linear, conv1d, conv2d, conv3d, pointwise, got 'conv4d'"
+        "kind must be one of linear, transposed, conv1d, conv2d, conv3d, pointwise, got 'conv4d'"
     )
     with pytest.raises(TypeError, match="layer must be") as error:
         InPlaceOf(nn.ReLU(), "linear")
@@ -203,8 +205,54 @@ def test_a_converted_layer_with_hooks_is_left_whole() -> None:
 def test_transformer_encoder_in_both_of_its_ways() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     new, swaps = to_conv(layer)
-    assert [swap.path for swap in swaps if swap.after] == ["linear1", "linear2"]
+    assert [swap.path for swap in swaps if swap.after] == ["self_attn", "linear1", "linear2"]
     x = torch.randn(2, 5, 8)
     torch.testing.assert_close(new(x), layer(x))  # with gradients: the layers are called
-    with torch.no_grad():  # without: one operator reads their weights
+    with torch.no_grad():  # without: one operator reads the given layers' weights
         torch.testing.assert_close(new(x), layer(x))
+    new(x).sum().backward()
+    assert new.linear1.layer.weight.grad is not None
+
+
+@pytest.fixture
+def gpt2_linear(monkeypatch: pytest.MonkeyPatch) -> type[nn.Module]:
+    """GPT-2's linear layer, as transformers has it."""
+
+    class Conv1D(nn.Module):
+        def __init__(self, nf: int, nx: int) -> None:
+            super().__init__()
+            self.nf, self.nx = nf, nx
+            self.weight, self.bias = nn.Parameter(torch.randn(nx, nf)), nn.Parameter(torch.ones(nf))
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = torch.addmm(self.bias, x.view(-1, x.size(-1)), self.weight)
+            return rows.view(*x.size()[:-1], self.nf)
+
+    Conv1D.__module__, Conv1D.__qualname__ = "transformers.pytorch_utils", "Conv1D"
+    library = types.ModuleType("transformers.pytorch_utils")
+    library.Conv1D = Conv1D
+    monkeypatch.setitem(sys.modules, "transformers", types.ModuleType("transformers"))
+    monkeypatch.setitem(sys.modules, "transformers.pytorch_utils", library)
+    return Conv1D
+
+
+@each_target
+def test_the_linear_layer_of_gpt2(gpt2_linear: type[nn.Module], convert: Convert) -> None:
+    model = nn.Sequential(gpt2_linear(4, 6)).double()
+    model[0].bias.requires_grad_(False)
+    new, swaps = convert(model)
+    assert swaps[0].before == "Conv1D(6, 4)"
+    assert swaps[0].after.endswith(" in place of transposed")
+    for shape in ((2, 5, 6), (3, 6), (6,), (0, 6)):
+        x = torch.randn(shape, dtype=torch.float64)
+        torch.testing.assert_close(new(x), model(x), rtol=1e-12, atol=1e-12)
+    assert torch.equal(new[0].weight, model[0].weight)
+    assert (new[0].nx, new[0].nf) == (6, 4)
+    back, _ = restore(new)
+    assert type(back[0]) is gpt2_linear
+    assert torch.equal(back[0].weight, model[0].weight)
+    assert back[0].weight.is_contiguous()
+    assert [one.requires_grad for one in back[0].parameters()] == [True, False]
+    other = nn.Sequential(gpt2_linear(4, 6)).double()
+    new.load_state_dict(other.state_dict())
+    torch.testing.assert_close(new(x), other(x), rtol=1e-12, atol=1e-12)

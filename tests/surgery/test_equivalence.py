@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pointwise.errors import PointwiseError
+from pointwise.errors import DifferenceError, PointwiseError
 from pointwise.surgery.equivalence import (
-    DifferenceError,
     called_modules,
     check_equivalent,
     outputs_of,

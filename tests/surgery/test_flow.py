@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pointwise.surgery.flow import Call, FlowError, Operator, trace_flow
+from pointwise.errors import FlowError
+from pointwise.surgery.flow import Call, Operator, trace_flow
 
 
 class Residual(nn.Module):

@@ -177,8 +177,8 @@ REFUSED = {
         "it holds more than weight and bias: mask",
     ),
     "attention": Refused(
-        lambda: nn.MultiheadAttention(4, 2),
-        "it holds the weights of queries, keys and values in one parameter, not in layers",
+        lambda: with_(nn.MultiheadAttention(4, 2), lambda one: one.register_forward_hook(noop)),
+        "has forward hooks: remove them first",
     ),
     "tied": Refused(
         tied, "it shares the parameter '0.weight': the two would no longer be tied", to_conv
@@ -225,16 +225,10 @@ def test_a_subclass_of_the_same_name_is_named_in_full() -> None:
     )
 
 
-def test_the_linear_layer_of_gpt2() -> None:
-    kind = type("Conv1D", (nn.Module,), {"__module__": "transformers.pytorch_utils"})
-    _, swaps = to_conv(nn.Sequential(kind()))
-    assert swaps[0].reason == ("it is a linear layer of another class, whose weight is transposed")
-
-
 def test_out_projection_of_attention() -> None:
-    _, swaps = to_conv(nn.MultiheadAttention(4, 2))
-    assert [swap.path for swap in swaps] == ["", "out_proj"]
-    assert swaps[1].reason == "it is never called: nn.MultiheadAttention reads its weights"
+    _, swaps = to_linear(nn.MultiheadAttention(4, 2))
+    assert [swap.path for swap in swaps] == ["out_proj"]
+    assert swaps[0].reason == "it is never called: nn.MultiheadAttention reads its weights"
 
 
 @ignore_old

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 import pointwise.nn as ours
 from blocks import settled
+from pointwise.errors import DifferenceError
 from pointwise.networks import NETWORKS, build
 from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.equivalence import check_equivalent
@@ -183,12 +184,66 @@ def test_a_forward_that_branches_on_values_is_not_written_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) if x.sum() > 0 else x
 
-    new, swaps = to_torch(Branching([4, 4]), torch.ones(2, 4))
-    assert isinstance(new, Branching)
-    assert swaps[-1].reason == (
+    model = Branching([4, 4, 4], norm=ours.BatchNorm)
+    new, swaps = to_torch(model, torch.ones(2, 4))
+    assert repr(new) == repr(model)  # nor are its parts replaced
+    reasons = {swap.path: swap.reason for swap in swaps if swap.after is None}
+    assert len(reasons) == len(swaps)
+    assert reasons.pop("") == (
         "its forward cannot be written out: ValueError: "
         "its forward depends on the values of a tensor"
     )
+    assert set(reasons.values()) == {"it is a part of the model, which stays"}
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_what_is_beside_a_block_that_stays_is_converted(in_place: bool) -> None:
+    class Looking(ours.MLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if x.sum() > 0 else x
+
+    model = nn.Sequential(ours.MLP([4, 4]), Looking([4, 4]), ours.PointwiseConv(4, 2)).eval()
+    given = torch.ones(2, 4)
+    expected, before = model(given), repr(model[1])
+    new, swaps = to_torch(model, given, in_place=in_place)
+    assert (new is model) == in_place
+    assert repr(new[1]) == before
+    check_needs_no_package(new[0])
+    check_needs_no_package(new[2])
+    parts = {swap.reason for swap in swaps if swap.path.startswith("1.")}
+    assert parts == {"it is a part of '1', which stays"}
+    torch.testing.assert_close(new(given), expected)
+
+
+def test_the_difference_is_told() -> None:
+    _, swaps = to_torch(nn.Sequential(ours.PointwiseConv(4, 2)), x(2, 4))
+    assert [(swap.path, swap.after) for swap in swaps] == [
+        ("0", "Linear(4, 2)"),
+        ("", "Sequential"),
+    ]
+    assert swaps[-1].reason.startswith("equal to ")
+    _, swaps = to_torch(ours.MLP([4, 2]), x(2, 4))
+    assert swaps[-1].reason.startswith("equal to ")
+    assert to_torch(nn.ReLU(), x(2, 4))[1] == []
+
+
+def test_too_large_a_difference_is_an_error() -> None:
+    model = nn.Sequential(ours.MLP([4, 4]), ours.PointwiseConv(4, 2))
+    parts = list(model.modules())
+    with pytest.raises(DifferenceError, match="must agree to"):
+        to_torch(model, x(2, 4), in_place=True, rtol=-1.0)
+    assert all(one is other for one, other in zip(model.modules(), parts, strict=True))
+
+
+def test_dropout_in_a_forward_is_told() -> None:
+    given = x(2, 8, 5)
+    _, swaps = to_torch(nn.Sequential(ours.MultiHeadAttention(8, 2, dropout=0.1)), given)
+    reasons = {swap.path: swap.reason for swap in swaps}
+    assert reasons["0"] == (
+        "as in evaluation: its forward does something else in training, such as dropout"
+    )
+    _, swaps = to_torch(nn.Sequential(ours.MultiHeadAttention(8, 2)), given)
+    assert {swap.path: swap.reason for swap in swaps}["0"] == ""
 
 
 def test_constants_hold() -> None:
@@ -215,8 +270,8 @@ def test_weights_that_another_module_reads() -> None:
 
     converted, _ = to_conv(Reader())
     new, swaps = to_torch(converted, x(2, 4))
-    assert swaps[-1].reason == (
-        "a module reads its weight in the old shape, which no module of torch gives"
-    )
+    assert {swap.path: swap.reason for swap in swaps} == {
+        "fc": "a module reads its weight in the old shape, which no module of torch gives",
+    }
     check_equivalent(converted, new, x(2, 4))
     assert converted.fc.on_read is None

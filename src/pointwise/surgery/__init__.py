@@ -4,17 +4,13 @@ Every function leaves the given model untouched unless told otherwise, and retur
 with a list of what was changed and of what was left alone and why.
 """
 
+from pointwise.surgery.attention import SplitAttention
 from pointwise.surgery.axes import InPlaceOf
 from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
 from pointwise.surgery.convolutionalize import convolutionalize, densify
 from pointwise.surgery.dense.classifier import DenseClassifier, Grid, ShiftAndStitch
 from pointwise.surgery.dense.crops import CropDifference, crop_difference
-from pointwise.surgery.equivalence import (
-    Difference,
-    DifferenceError,
-    Equivalence,
-    check_equivalent,
-)
+from pointwise.surgery.equivalence import Difference, Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.replace import Rule, replace, replace_named
@@ -26,12 +22,12 @@ __all__ = [
     "CropDifference",
     "DenseClassifier",
     "Difference",
-    "DifferenceError",
     "Equivalence",
     "Grid",
     "InPlaceOf",
     "Rule",
     "ShiftAndStitch",
+    "SplitAttention",
     "Swap",
     "check_equivalent",
     "convolutionalize",

@@ -9,25 +9,30 @@ from pointwise.functional import pointwise
 from pointwise.functional.layout import is_channels_last, like_memory
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
 
-Kind = Literal["linear", "conv1d", "conv2d", "conv3d", "pointwise"]
+Kind = Literal["linear", "transposed", "conv1d", "conv2d", "conv3d", "pointwise"]
 """Which axis holds the channels: the last; the one before the last 1, 2 or 3; the second."""
 
 KINDS = get_args(Kind)
+LAST: tuple[Kind, ...] = ("linear", "transposed")
+
+TRANSPOSED = "transformers.pytorch_utils.Conv1D"
+"""The linear layer of GPT-2, whose weight has a row per input channel."""
+
 RANKS: dict[str, int] = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
 
 
 class InPlaceOf(nn.Module):
     """A pointwise layer that takes and gives what another kind of layer takes and gives.
 
-    ``nn.Linear`` has the channels on the last axis of any input, a convolution before its position
-    axes, with or without a batch axis, ``PointwiseConv`` on the second axis. Whoever reads the
-    ``weight``, the ``bias`` or the sizes of the old layer finds them as they were, and state dicts
-    of the old layer load.
+    ``nn.Linear``, and GPT-2's linear layer with its transposed weight, have the channels on the
+    last axis of any input, a convolution before its position axes, with or without a batch axis,
+    ``PointwiseConv`` on the second axis. Whoever reads the ``weight``, the ``bias`` or the sizes of
+    the old layer finds them as they were, and state dicts of the old layer load.
 
     Args:
         layer: The layer that runs: ``nn.Linear``, a 1x1 convolution or ``PointwiseConv``.
-        kind: Whose place it takes: ``"linear"``, ``"conv1d"``, ``"conv2d"``, ``"conv3d"`` or
-            ``"pointwise"``.
+        kind: Whose place it takes: ``"linear"``, ``"transposed"``, ``"conv1d"``, ``"conv2d"``,
+            ``"conv3d"`` or ``"pointwise"``.
 
     Raises:
         ValueError: If there is no such kind.
@@ -51,6 +56,8 @@ class InPlaceOf(nn.Module):
         c_in, c_out, groups = sizes(layer)
         if kind == "linear":
             self.in_features, self.out_features = c_in, c_out
+        elif kind == "transposed":
+            self.nx, self.nf = c_in, c_out
         elif kind == "pointwise":
             self.c_in, self.c_out, self.groups = c_in, c_out, groups
         else:
@@ -66,6 +73,8 @@ class InPlaceOf(nn.Module):
         if self.on_read is not None:
             self.on_read()
         weight: Tensor = self.layer.weight  # type: ignore[assignment]
+        if self.kind == "transposed":
+            return weight.flatten(1).T
         return weight.reshape(*weight.shape[:2], *(1,) * RANKS.get(self.kind, 0))
 
     @property
@@ -77,9 +86,9 @@ class InPlaceOf(nn.Module):
         """Apply the layer to the channels, wherever the old one had them."""
         single = self._is_single(x)
         many = x[None] if single else x
-        planar = many.movedim(-1, 1) if self.kind == "linear" else many  # (N, C, *S)
+        planar = many.movedim(-1, 1) if self.kind in LAST else many  # (N, C, *S)
         y = _apply(self.layer, planar)
-        if self.kind == "linear":
+        if self.kind in LAST:
             y = y.movedim(1, -1).contiguous()
         elif not is_channels_last(planar):
             y = y.contiguous()
@@ -91,7 +100,7 @@ class InPlaceOf(nn.Module):
 
     def _is_single(self, x: Tensor) -> bool:
         """Whether it is one sample without a batch axis; refuses what the old layer refused."""
-        if self.kind == "linear":
+        if self.kind in LAST:
             return x.ndim == 1
         if self.kind == "pointwise":
             if x.ndim < 2:
@@ -112,16 +121,30 @@ class InPlaceOf(nn.Module):
         for name, own in self.layer.named_parameters():
             if prefix + name in state_dict:
                 given = state_dict.pop(prefix + name)
+                if self.kind == "transposed" and name == "weight" and given.ndim == 2:
+                    given = given.T
                 fits = given.shape[:2] == own.shape[:2] and given.numel() == own.numel()
                 state_dict[f"{prefix}layer.{name}"] = given.reshape(own.shape) if fits else given
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def is_transposed(layer: nn.Module) -> bool:
+    """Whether a layer is the linear one of GPT-2, whose weight has a row per input channel.
+
+    Args:
+        layer: Any module.
+
+    Returns:
+        Whether its class has that name; subclasses have another.
+    """
+    return f"{type(layer).__module__}.{type(layer).__name__}" == TRANSPOSED
 
 
 def sizes(layer: nn.Module) -> tuple[int, int, int]:
     """Input channels, output channels and groups of a pointwise layer.
 
     Args:
-        layer: ``nn.Linear``, a convolution, or ``PointwiseConv``.
+        layer: ``nn.Linear``, that of GPT-2, a convolution, or ``PointwiseConv``.
 
     Returns:
         The three numbers.
@@ -139,6 +162,9 @@ def sizes(layer: nn.Module) -> tuple[int, int, int]:
         return layer.c_in, layer.c_out, layer.groups
     if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return layer.in_channels, layer.out_channels, layer.groups
+    if is_transposed(layer):
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        return weight.shape[0], weight.shape[1], 1
     raise TypeError(
         f"layer must be nn.Linear, a convolution or PointwiseConv, got {type(layer).__name__}"
     )

@@ -2,15 +2,21 @@
 
 A new layer stands over the memory of the values that it takes over: of the copy, or with
 ``in_place`` of the given model, whose optimizers must be made anew where parameters change shape.
+The exceptions are GPT-2's linear layers, whose weights are transposed.
 """
 
+from importlib import import_module
+from typing import Any
+
+import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from pointwise.functional.checks import check_rank
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
-from pointwise.surgery.axes import InPlaceOf, Kind, sizes
+from pointwise.surgery.attention import SplitAttention, merge, split
+from pointwise.surgery.axes import TRANSPOSED, InPlaceOf, Kind, is_transposed, sizes
 from pointwise.surgery.equivalence import Example, called_modules
 from pointwise.surgery.refusals import is_quantized, refusal, subclass_refusal
 from pointwise.surgery.replace import replace, replace_named
@@ -25,10 +31,13 @@ PLAIN: dict[type[nn.Module], Kind] = {
 }
 """The layers that turn into each other, and where each has the channels."""
 
-TRANSPOSED = "transformers.pytorch_utils.Conv1D"
-"""The linear layer of GPT-2, of a class of its own."""
-
 CONV_KINDS: dict[int, Kind] = {rank: PLAIN[layer] for rank, layer in CONVOLUTIONS.items()}
+
+
+NESTED = (
+    "nn.TransformerEncoder may hand it nested tensors: set the encoder's use_nested_tensor to False"
+)
+UNCALLED = "it is not called with the example: what reads its weights would pass by another"
 
 
 def to_pointwise(
@@ -36,7 +45,8 @@ def to_pointwise(
 ) -> tuple[nn.Module, list[Swap]]:
     r"""Turn linear layers and 1x1 convolutions of a model into ``PointwiseConv``.
 
-    Each stands in an ``InPlaceOf``, which takes and gives exactly what the old layer did.
+    Each stands in an ``InPlaceOf``, which takes and gives exactly what the old layer did. Of
+    ``nn.MultiheadAttention``, which has matrices and no layers, a ``SplitAttention`` is made.
 
     Args:
         model: Any model.
@@ -62,7 +72,8 @@ def to_conv(
     """Turn linear layers and ``PointwiseConv`` of a model into 1x1 convolutions.
 
     Each stands in an ``InPlaceOf``, which gives it ``(N, S, C)`` as ``(N, C, 1, S)`` and takes and
-    gives exactly what the old layer did. Convolutions stay as they are, of whatever rank.
+    gives exactly what the old layer did. Convolutions stay as they are, of whatever rank. Of
+    ``nn.MultiheadAttention``, which has matrices and no layers, a ``SplitAttention`` is made.
 
     Args:
         model: Any model.
@@ -95,7 +106,7 @@ def to_linear(
     """Turn 1x1 convolutions and ``PointwiseConv`` of a model into linear layers.
 
     Each stands in an ``InPlaceOf``, which takes and gives exactly what the old layer did; what was
-    made of a linear layer becomes that layer again.
+    made of a linear layer or of ``nn.MultiheadAttention`` becomes that again.
 
     Args:
         model: Any model.
@@ -115,7 +126,7 @@ def to_linear(
 
 
 def restore(model: nn.Module, *, in_place: bool = False) -> tuple[nn.Module, list[Swap]]:
-    """Turn every ``InPlaceOf`` back into the kind of layer whose place it takes.
+    """Turn every ``InPlaceOf`` and ``SplitAttention`` back into what it was made of.
 
     Args:
         model: A model out of ``to_pointwise``, ``to_conv`` or ``to_linear``.
@@ -130,6 +141,8 @@ def restore(model: nn.Module, *, in_place: bool = False) -> tuple[nn.Module, lis
     """
 
     def rule(module: nn.Module) -> nn.Module | str | None:
+        if isinstance(module, SplitAttention):
+            return merge(module)
         if not isinstance(module, InPlaceOf):
             return None
         found = eligibility(module)
@@ -154,12 +167,10 @@ def eligibility(module: nn.Module) -> tuple[nn.Module, Kind] | str | None:
     """
     if isinstance(module, InPlaceOf):
         return _held(module.layer) or refusal(module) or (module.layer, module.kind)
-    if isinstance(module, nn.MultiheadAttention):
-        return "it holds the weights of queries, keys and values in one parameter, not in layers"
     if isinstance(module, NonDynamicallyQuantizableLinear):
         return "it is never called: nn.MultiheadAttention reads its weights"
-    if f"{type(module).__module__}.{type(module).__name__}" == TRANSPOSED:
-        return "it is a linear layer of another class, whose weight is transposed"
+    if is_transposed(module):
+        return _held(module) or (module, "transposed")
     if isinstance(module, _ConvTransposeNd):
         return "it is a transposed convolution"
     if is_quantized(module) and hasattr(module, "weight"):
@@ -175,9 +186,18 @@ def _convert(
     model: nn.Module, target: Kind, example: Example | None, in_place: bool
 ) -> tuple[nn.Module, list[Swap]]:
     called = None if example is None else called_modules(model, example)
+    nested = _given_nested_tensors(model)
     within: set[nn.Module] = set()  # layers of an InPlaceOf, which are turned with it
 
     def rule(path: str, module: nn.Module) -> nn.Module | str | None:
+        if isinstance(module, SplitAttention):
+            return merge(module) if target == "linear" else None
+        if isinstance(module, nn.MultiheadAttention):
+            if target == "linear":
+                return None  # it computes with linear maps already, though with no layers
+            if called is not None and path not in called:
+                return UNCALLED
+            return NESTED if path in nested else _attention(module, target)
         if isinstance(module, InPlaceOf):
             within.add(module.layer)
         elif module in within:
@@ -189,7 +209,7 @@ def _convert(
         if _is_already(layer, target):
             return None
         if called is not None and path not in called:
-            return "it is not called with the example: what reads its weights would pass by another"
+            return UNCALLED
         groups = sizes(layer)[2]
         if target == "linear" and groups > 1:
             return f"it has {groups} groups, nn.Linear has none"
@@ -199,9 +219,28 @@ def _convert(
     return replace_named(model, rule, in_place=in_place)
 
 
+def _attention(module: nn.MultiheadAttention, target: Kind) -> nn.Module | str:
+    """Attention with its four linear maps as layers of the kind to make."""
+    made = split(module)
+    if isinstance(made, SplitAttention):
+        for part, layer in list(made.named_children()):
+            setattr(made, part, InPlaceOf(over(layer, target), "linear"))
+    return made
+
+
+def _given_nested_tensors(model: nn.Module) -> set[str]:
+    """Paths of what an ``nn.TransformerEncoder`` may call with nested tensors."""
+    return {
+        f"{outer}.{path}".strip(".")
+        for outer, encoder in model.named_modules()
+        if isinstance(encoder, nn.TransformerEncoder) and encoder.use_nested_tensor
+        for path, _ in encoder.named_modules()
+    }
+
+
 def _is_already(layer: nn.Module, target: Kind) -> bool:
     """Convolutions of another rank count too."""
-    kind = PLAIN[type(layer)]
+    kind = PLAIN.get(type(layer))
     return kind == target or (kind in CONV_KINDS.values() and target in CONV_KINDS.values())
 
 
@@ -237,12 +276,12 @@ def over(layer: nn.Module, target: Kind) -> nn.Module:
     """Make a layer of another kind over the same values.
 
     Args:
-        layer: ``nn.Linear``, a 1x1 convolution or ``PointwiseConv``.
+        layer: ``nn.Linear``, that of GPT-2, a 1x1 convolution or ``PointwiseConv``.
         target: The kind to make.
 
     Returns:
         The layer; it holds the parameters themselves where their shapes agree, else new ones over
-        the same memory.
+        the same memory; a transposed weight is a copy.
 
     Example:
         >>> over(nn.Linear(3, 2), "conv1d")
@@ -251,7 +290,10 @@ def over(layer: nn.Module, target: Kind) -> nn.Module:
     c_in, c_out, groups = sizes(layer)
     bias = layer.bias is not None
     new: nn.Module
-    if target == "linear":
+    if target == "transposed":
+        with torch.device("meta"):
+            new = _transposed_class()(c_out, c_in)
+    elif target == "linear":
         new = nn.Linear(c_in, c_out, bias, "meta")
     elif target == "pointwise":
         new = PointwiseConv(c_in, c_out, groups=groups, bias=bias, device="meta")
@@ -260,7 +302,16 @@ def over(layer: nn.Module, target: Kind) -> nn.Module:
         new = conv(c_in, c_out, 1, groups=groups, bias=bias, device="meta")
     for name, made in list(new.named_parameters()):
         old = layer.get_parameter(name)
-        if old.shape != made.shape:
+        if name == "weight" and (target == "transposed") != is_transposed(layer):
+            matrix = old.detach().flatten(1).T.contiguous()
+            old = nn.Parameter(matrix.reshape(made.shape), old.requires_grad)
+        elif old.shape != made.shape:
             old = nn.Parameter(old.detach().reshape(made.shape), old.requires_grad)
         setattr(new, name, old)
     return new.train(layer.training)
+
+
+def _transposed_class() -> Any:
+    """The class of GPT-2's linear layer, out of the library that the model came from."""
+    module, name = TRANSPOSED.rsplit(".", 1)
+    return getattr(import_module(module), name)

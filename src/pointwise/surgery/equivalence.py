@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from pointwise.errors import PointwiseError
+from pointwise.errors import DifferenceError
 
 TOLERANCES = {
     torch.float64: 1e-12,
@@ -31,10 +31,6 @@ FLAT = 1e-6
 
 Example = Tensor | Sequence[Any] | Mapping[str, Any]
 """An input: a tensor, a sequence of arguments, or a mapping of arguments by name."""
-
-
-class DifferenceError(PointwiseError, ValueError):
-    """Two models that were to compute the same do not."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 from torch import nn
 
 from pointwise.surgery.recorder import record
-from pointwise.surgery.recording import Call, FlowError, Operator, Value
+from pointwise.surgery.recording import Call, Operator, Value
 
-__all__ = ["Call", "Flow", "FlowError", "Operator", "Value", "trace_flow"]
+__all__ = ["Call", "Flow", "Operator", "Value", "trace_flow"]
 
 
 @dataclass(frozen=True)

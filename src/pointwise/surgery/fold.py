@@ -4,16 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch import nn
 
-from pointwise.surgery.equivalence import (
-    TOLERANCES,
-    DifferenceError,
-    check_equivalent,
-)
-from pointwise.surgery.flow import FlowError
+from pointwise.errors import FlowError
+from pointwise.surgery.closeness import closeness
 from pointwise.surgery.folding.branches import merge_branches
 from pointwise.surgery.folding.chains import merge_chains
 from pointwise.surgery.folding.dropouts import remove_dropouts
@@ -21,7 +15,7 @@ from pointwise.surgery.folding.neighbours import fold_scalings
 from pointwise.surgery.folding.network import Findings, Network, Step
 from pointwise.surgery.folding.scalings import scaling
 from pointwise.surgery.holders import held_outside
-from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap, describe
 
 RULES: tuple[Callable[[Network], Findings], ...] = (
@@ -67,7 +61,7 @@ def fold(
 
     Raises:
         ValueError: If a module is in training mode.
-        DifferenceError: If the outputs differ by more.
+        DifferenceError: If the outputs differ by more; the given model is then as it was.
 
     Reference:
         Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-
@@ -90,79 +84,17 @@ def fold(
     held = held_outside(model, copied=not in_place)
     reference = copy_model(model) if in_place else model
     work = _Work(model if in_place else copy_model(model), example, held)
-    try:
-        for rule in RULES:
-            work.apply(rule)
-    except FlowError as error:
-        work.give_up(str(error))
-    swaps = list(work.swaps.values())
-    if not any(swap.after is not None for swap in swaps):
-        return work.model, swaps
-    found = _compare(reference, work.model, example, atol, rtol)
-    return work.model, [*swaps, Swap("", describe(reference), describe(work.model), found)]
-
-
-def _compare(a: nn.Module, b: nn.Module, example: Any, atol: float, rtol: float | None) -> str:
-    """Tell how far the outputs differ, in words.
-
-    Where that is more than allowed, both are compared with the given model in float64: a deep
-    network may carry the rounding of its products so far that no other order of them agrees. The
-    folded one must then be about as near to the exact result as the given one is.
-
-    Args:
-        a: The given model.
-        b: The folded one.
-        example: The input.
-        atol: What outputs may differ by.
-        rtol: As a share of the largest; ``None`` for what their type allows.
-
-    Returns:
-        One line.
-
-    Raises:
-        DifferenceError: If they differ by more.
-    """
-    try:
-        return str(check_equivalent(a, b, example, atol=atol, rtol=rtol))
-    except DifferenceError as error:
-        dtypes = {p.dtype for p in (*a.parameters(), *a.buffers()) if p.is_floating_point()}
-        if rtol is not None or len(dtypes) != 1 or torch.float64 in dtypes:
-            raise
-        share = TOLERANCES.get(dtypes.pop(), 0.0)
+    with unchanged_on_error(model):
         try:
-            exact = _Wide(copy_model(a).double())
-            own = check_equivalent(exact, _Wide(a), example, rtol=LOOSE * share)
-            near = max(share, 5 * own.max_relative)
-            new = check_equivalent(exact, _Wide(b), example, rtol=near)
-        except (RuntimeError, TypeError, DifferenceError):  # parts may insist on their type
-            raise error from None
-        plain = check_equivalent(a, b, example, rtol=2 * (near + share))
-        return (
-            f"{plain}; of the result in float64 the given model is {own.max_relative:.2g} off, "
-            f"the folded one {new.max_relative:.2g}"
-        )
-
-
-class _Wide(nn.Module):
-    """A model that takes what its type is and gives float64."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model in its type."""
-        given = _converted((args, kwargs), self.dtype)
-        return _converted(self.model(*given[0], **given[1]), torch.float64)
-
-
-def _converted(tree: Any, dtype: torch.dtype) -> Any:
-    return tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, tree)
-
-
-LOOSE = 100
-"""Beyond so many times the usual share, rounding is no excuse."""
+            for rule in RULES:
+                work.apply(rule)
+        except FlowError as error:
+            work.give_up(str(error))
+        swaps = list(work.swaps.values())
+        if not any(swap.after is not None for swap in swaps):
+            return work.model, swaps
+        found = closeness(reference, work.model, example, atol=atol, rtol=rtol)
+    return work.model, [*swaps, Swap("", describe(reference), describe(work.model), found)]
 
 
 class _Work:

@@ -18,7 +18,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pointwise.surgery.recording import Call, FlowError, Operator, Recording, Value
+from pointwise.errors import FlowError
+from pointwise.surgery.recording import Call, Operator, Recording, Value
 
 
 def record(model: nn.Module, example: Any) -> Recording:

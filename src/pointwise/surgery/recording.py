@@ -5,12 +5,6 @@ from typing import Any, Literal
 
 import torch
 
-from pointwise.errors import PointwiseError
-
-
-class FlowError(PointwiseError, ValueError):
-    """A model's data flow cannot be followed."""
-
 
 @dataclass(frozen=True, eq=False)
 class Value:

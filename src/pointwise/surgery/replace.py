@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -127,6 +128,36 @@ def copy_model(model: nn.Module) -> nn.Module:
             f"model must be one that copy.deepcopy takes: {error}; "
             "pass in_place=True to change it itself"
         ) from error
+
+
+@contextmanager
+def unchanged_on_error(model: nn.Module) -> Iterator[None]:
+    """Hang every module of a model where it hung before, if an error comes up.
+
+    Args:
+        model: The model, whose modules may be replaced within, but not changed themselves.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> model = nn.Sequential(nn.ReLU())
+        >>> try:
+        ...     with unchanged_on_error(model):
+        ...         model[0] = nn.GELU()
+        ...         raise ValueError
+        ... except ValueError:
+        ...     print(model[0])
+        ReLU()
+    """
+    before = [(module, dict(module._modules)) for module in model.modules()]
+    try:
+        yield
+    except BaseException:
+        for module, children in before:
+            module._modules.clear()
+            module._modules.update(children)
+        raise
 
 
 def _children(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

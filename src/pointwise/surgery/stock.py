@@ -2,7 +2,7 @@
 
 import inspect
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,15 @@ from pointwise.nn.dropout import Dropout
 from pointwise.nn.norm import BatchNorm, LayerNorm
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.nn.pooling import GlobalAveragePool
+from pointwise.surgery.attention import SplitAttention, merge
 from pointwise.surgery.axes import InPlaceOf
+from pointwise.surgery.closeness import closeness
 from pointwise.surgery.conversion import CONV_KINDS, over
 from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.holders import held_outside
 from pointwise.surgery.inlining import inline
-from pointwise.surgery.replace import replace_named
-from pointwise.surgery.swap import Swap
+from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
+from pointwise.surgery.swap import Swap, describe
 
 BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
     2: nn.BatchNorm1d,
@@ -58,57 +60,140 @@ def to_torch(
     example: Example,
     *,
     in_place: bool = False,
+    atol: float = 0.0,
+    rtol: float | None = None,
 ) -> tuple[nn.Module, list[Swap]]:
     """Turn a network of this package into torch modules only.
 
     Layers become torch's layers of the rank that they are called with, blocks and networks become
     ``torch.fx.GraphModule``, with the names and parameters of their parts. The result can be
     pickled, scripted and exported where this package is not installed, and trained on; it takes
-    inputs of any batch and size, of as many axes as the example has.
+    inputs of any batch and size, of as many axes as the example has. It is compared with the given
+    model on the example.
 
     Args:
         model: Any model; what is not of this package stays.
         example: An input to run once; a sequence for several arguments, a mapping for arguments by
             name.
         in_place: Whether to change the model itself in place of a copy.
+        atol: What the outputs on the example may differ by.
+        rtol: What they may differ by in addition, as a share of the largest output. Default: by
+            type, as in ``check_equivalent``.
 
     Returns:
         The new model, and what became of every module of this package; what was left alone still
-        needs the package.
+        needs the package, with all that is in it. That of the whole model tells how far the outputs
+        on the example differ.
+
+    Raises:
+        DifferenceError: If the outputs differ by more; the given model is then as it was.
 
     Example:
         >>> new, swaps = to_torch(PointwiseConv(3, 2), torch.ones(5, 3, 4, 4))
         >>> new
         Conv2d(3, 2, kernel_size=(1, 1), stride=(1, 1))
     """
-    held = held_outside(model, copied=not in_place)
-    seen, read = _calls(model, example)
+    reference = copy_model(model) if in_place else model
+    stock = _Stock(model, example, in_place)
+    with unchanged_on_error(model):
+        new, swaps = stock.swapped()
+        if not any(swap.after is not None for swap in swaps):
+            return new, swaps
+        found = closeness(reference, new, example, atol=atol, rtol=rtol)
+    root = next((swap for swap in swaps if not swap.path), None)
+    if root is None or root.after is None:
+        return new, [*swaps, Swap("", describe(reference), describe(new), found)]
+    remark = f"{root.reason}; {found}" if root.reason else found
+    return new, [replace(swap, reason=remark) if swap is root else swap for swap in swaps]
 
-    def layer(path: str, module: nn.Module) -> nn.Module | str | None:
-        return _layer(module, seen.get(path)) if type(module) in LEAVES else None
 
-    left: list[str] = []
+class _HalfDoneError(Exception):
+    """A block turned out to stay, after layers within it were replaced."""
 
-    def block(path: str, module: nn.Module) -> nn.Module | str | None:
-        inside = any(f"{path}.".startswith(f"{outer}." if outer else "") for outer in left)
-        if inside or type(module) in LEAVES or not _is_ours(module):
+
+class _Stock:
+    """Torch's modules for those of a model.
+
+    Args:
+        model: The model.
+        example: Its input.
+        in_place: Whether it is changed itself.
+    """
+
+    def __init__(self, model: nn.Module, example: Example, in_place: bool) -> None:
+        self.model, self.in_place = model, in_place
+        self.held = held_outside(model, copied=not in_place)
+        self.seen, self.read = _calls(model, example)
+        self.read |= {
+            f"{path}.{name}".strip(".")  # torch's fused operator does, where nothing watches it
+            for path, layer in model.named_modules()
+            if isinstance(layer, nn.TransformerEncoderLayer)
+            for name in ("linear1", "linear2")
+        }
+        self.left: dict[str, str] = {}  # why blocks stay
+        self.parts: dict[str, str] = {}  # the blocks that stay, by what is in them
+        self.remarks: dict[str, str] = {}
+
+    def swapped(self) -> tuple[nn.Module, list[Swap]]:
+        """Replace all that can be, and nothing within a block that stays."""
+        while True:
+            try:
+                with unchanged_on_error(self.model):
+                    return self._try()
+            except _HalfDoneError:
+                continue
+
+    def _try(self) -> tuple[nn.Module, list[Swap]]:
+        known = len(self.left)
+        new, layers = replace_named(self.model, self._layer, in_place=self.in_place)
+        new, blocks = replace_named(new, self._block, in_place=True)
+        if len(self.left) > known:
+            raise _HalfDoneError
+        swaps = layers + blocks
+        return new, [replace(s, reason=s.reason or self.remarks.get(s.path, "")) for s in swaps]
+
+    def _layer(self, path: str, module: nn.Module) -> nn.Module | str | None:
+        if type(module) not in LEAVES and not isinstance(module, SplitAttention):
             return None
-        made = whole(path, module)
+        if path in self.parts:
+            return f"it is a part of {self.parts[path]}, which stays"
+        if isinstance(module, SplitAttention):
+            return merge(module)
+        return _layer(module, self.seen.get(path))
+
+    def _block(self, path: str, module: nn.Module) -> nn.Module | str | None:
+        if type(module) in LEAVES or not _is_ours(module):
+            return None
+        if path in self.left:
+            return self.left[path]
+        if path in self.parts:
+            return f"it is a part of {self.parts[path]}, which stays"
+        made = self._whole(path, module)
         if isinstance(made, str):
-            left.append(path)  # what it does with its parts is unknown
+            self._leave(path, made)
         return made
 
-    def whole(path: str, module: nn.Module) -> nn.Module | str:
-        if path in read:
-            return "a module reads its weight in the old shape, which no module of torch gives"
-        inner = next(
-            (held[name] for name in held if f"{name}.".startswith(f"{path}." if path else "")), None
-        )
-        return inner or _block(module, seen.get(path))
+    def _leave(self, path: str, reason: str) -> None:
+        """Keep a block, and what is in it: what it does with its parts is unknown."""
+        first = {module: name for name, module in self.model.named_modules()}
+        block = repr(path) if path else "the model"
+        for module in self.model.get_submodule(path).modules():
+            self.parts.setdefault(first[module], block)
+        self.left[path] = reason
 
-    new, layers = replace_named(model, layer, in_place=in_place)
-    new, blocks = replace_named(new, block, in_place=True)
-    return new, layers + blocks
+    def _whole(self, path: str, module: nn.Module) -> nn.Module | str:
+        if path in self.read:
+            return "a module reads its weight in the old shape, which no module of torch gives"
+        inner = next((name for name in self.held if _is_within(name, path)), None)
+        if inner is not None:
+            return self.held[inner]
+        made, remark = _block(module, self.seen.get(path))
+        self.remarks[path] = remark
+        return made
+
+
+def _is_within(path: str, outer: str) -> bool:
+    return f"{path}.".startswith(f"{outer}." if outer else "")
 
 
 def _is_ours(module: nn.Module) -> bool:
@@ -218,23 +303,38 @@ def _batch_norm(norm: BatchNorm, ndim: int) -> nn.Module:
     return new
 
 
-def _block(module: nn.Module, seen: _Seen | None) -> nn.Module | str:
-    """Torch's modules in place of a block or a network of ours."""
+def _block(module: nn.Module, seen: _Seen | None) -> tuple[nn.Module | str, str]:
+    """Torch's modules in place of a block or a network of ours, or why not; and a remark."""
     if seen is None:
-        return "it is not called with the example"
+        return "it is not called with the example", ""
     if len(seen.forms) > 1:
-        return "it is called with inputs of several forms"
+        return "it is called with inputs of several forms", ""
     chain = type(module) is ConvNormActivation or (
         type(module) is Projection and module.stride == 1
     )
     if chain and not any(_is_ours(part) for part in module.children()):
-        return nn.Sequential(OrderedDict(module.named_children()))
+        return nn.Sequential(OrderedDict(module.named_children())), ""
     if type(module) is LayerNorm and seen.ndim == 2 and module.groups == 1:
         norm = nn.LayerNorm(module.channels, module.eps, device="meta")
         norm.weight, norm.bias = module.weight, module.bias
-        return norm
+        return norm, ""
     try:
         with evaluating(module):
-            return inline(module, seen.inputs, _holds_ours)
+            made = inline(module, seen.inputs, _holds_ours)
     except Exception as error:  # whatever a forward may raise on symbols
-        return f"its forward cannot be written out: {type(error).__name__}: {error}"
+        return f"its forward cannot be written out: {type(error).__name__}: {error}", ""
+    return made, "" if _trains_alike(module, seen, made) else EVALUATES
+
+
+EVALUATES = "as in evaluation: its forward does something else in training, such as dropout"
+
+
+def _trains_alike(module: nn.Module, seen: _Seen, made: torch.fx.GraphModule) -> bool:
+    """Whether a block's own forward, its parts aside, is the same in training."""
+    with evaluating(module), torch.random.fork_rng(devices=[]):
+        for part in module.modules():
+            part.training = _is_ours(part) and type(part) not in LEAVES
+        try:
+            return bool(inline(module, seen.inputs, _holds_ours).code == made.code)
+        except Exception:  # whatever a forward may raise on symbols
+            return False

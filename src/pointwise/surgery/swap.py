@@ -8,7 +8,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from pointwise.nn.norm import LayerNorm
 from pointwise.nn.pointwise import PointwiseConv
-from pointwise.surgery.axes import InPlaceOf
+from pointwise.surgery.attention import SplitAttention
+from pointwise.surgery.axes import InPlaceOf, is_transposed, sizes
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def describe(module: nn.Module) -> str:
     """
     if isinstance(module, InPlaceOf):
         return f"{describe(module.layer)} in place of {module.kind}"
+    if isinstance(module, SplitAttention):
+        return f"SplitAttention{_sizes(module)} of {type(_inner(module.q_proj)).__name__}"
     return f"{type(module).__name__}{_sizes(module)}"
 
 
@@ -65,6 +68,11 @@ def _sizes(module: nn.Module) -> str:
     if isinstance(module, PointwiseConv):
         groups = f", groups {module.groups}" if module.groups > 1 else ""
         return f"({module.c_in}, {module.c_out}{groups})"
+    if isinstance(module, (nn.MultiheadAttention, SplitAttention)):
+        return f"({module.embed_dim}, heads {module.num_heads})"
+    if is_transposed(module):
+        c_in, c_out, _ = sizes(module)
+        return f"({c_in}, {c_out})"
     if isinstance(module, _ConvNd):
         return f"({_conv(module)})"
     if isinstance(module, _NormBase):
@@ -76,6 +84,10 @@ def _sizes(module: nn.Module) -> str:
     if isinstance(module, nn.GroupNorm):
         return f"({module.num_groups}, {module.num_channels})"
     return ""
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    return module.layer if isinstance(module, InPlaceOf) else module
 
 
 def _conv(conv: _ConvNd) -> str:
