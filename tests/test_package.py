@@ -64,10 +64,10 @@ PUBLIC = {
     ),
     "pointwise.runtime": ("Chain Compiled CompiledChain compile read_chain"),
     "pointwise.surgery": (
-        "CropDifference DenseClassifier Difference Equivalence Grid InPlaceOf Rule ShiftAndStitch "
-        "SplitAttention Swap check_equivalent convolutionalize crop_difference densify "
-        "describe fold refusal replace replace_named respell restore to_conv to_linear "
-        "to_pointwise to_torch"
+        "AsRows CropDifference DenseClassifier Difference Equivalence Grid InPlaceOf Rule "
+        "ShiftAndStitch SplitAttention Swap check_equivalent convolutionalize crop_difference "
+        "densify describe fold refusal replace replace_named respell restore to_conv "
+        "to_linear to_pointwise to_torch"
     ),
     "pointwise.errors": (
         "CheckpointError DataError DataWarning DifferenceError FlowError ModelFileError "

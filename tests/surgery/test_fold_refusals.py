@@ -159,11 +159,6 @@ REFUSED = {
         "norm: the flow of data is not known: the forward looks at values in the model (Looking) "
         "(aten._local_scalar_dense.default): its way depends on them",
     ),
-    "not called": (
-        nn.ModuleDict({"a": nn.BatchNorm2d(4)}),
-        "a: the flow of data is not known: the run without values failed in the model "
-        '(ModuleDict): Module [ModuleDict] is missing the required "forward" function',
-    ),
 }
 
 
@@ -209,3 +204,18 @@ def test_a_model_folded_in_place_with_too_large_a_difference_is_as_before():
         fold(net, IMAGE, in_place=True, rtol=-1.0)
     assert all(one is other for one, other in zip(net.modules(), parts, strict=True))
     torch.testing.assert_close(net.state_dict(), before.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), "Given groups=1, weight of size"),
+        (nn.ModuleDict({"a": nn.BatchNorm2d(4)}), r"Module \[ModuleDict\] is missing the required"),
+    ],
+    ids=["other channels", "no forward"],
+)
+def test_an_example_that_the_model_does_not_take_is_refused(model, why) -> None:
+    with pytest.raises(
+        ValueError, match=f"must be an input of the model, which fails on it: {why}"
+    ):
+        fold(model.eval(), torch.randn(1, 5, 8, 8))

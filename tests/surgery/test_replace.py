@@ -176,3 +176,14 @@ def test_old_weight_norm_that_ran_is_copied_and_left_alone() -> None:
     new, swaps = replace(model, lambda m: nn.Tanh() if isinstance(m, nn.Linear) else None)
     assert swaps[0].after is None
     assert torch.equal(new(x), expected)
+
+
+@pytest.mark.parametrize("wrong", [True, 3, nn.Identity], ids=str)
+def test_a_rule_that_returns_something_else_is_refused(wrong) -> None:
+    with pytest.raises(TypeError, match="rule must return a module, a reason or None, got "):
+        replace(nn.Sequential(nn.ReLU()), lambda _: wrong)
+
+
+def test_an_estimator_is_no_model() -> None:
+    with pytest.raises(TypeError, match="of a fitted estimator give network_"):
+        replace(object(), lambda _: None)

@@ -8,7 +8,7 @@ from pointwise.surgery.attention import SplitAttention
 from pointwise.surgery.axes import InPlaceOf
 from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
 from pointwise.surgery.convolutionalize import convolutionalize, densify
-from pointwise.surgery.dense.classifier import DenseClassifier, Grid, ShiftAndStitch
+from pointwise.surgery.dense.classifier import AsRows, DenseClassifier, Grid, ShiftAndStitch
 from pointwise.surgery.dense.crops import CropDifference, crop_difference
 from pointwise.surgery.equivalence import Difference, Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
@@ -19,6 +19,7 @@ from pointwise.surgery.stock import to_torch
 from pointwise.surgery.swap import Swap, describe
 
 __all__ = [
+    "AsRows",
     "CropDifference",
     "DenseClassifier",
     "Difference",

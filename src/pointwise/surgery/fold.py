@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from pointwise.errors import FlowError
 from pointwise.surgery.closeness import closeness
+from pointwise.surgery.equivalence import call
 from pointwise.surgery.folding.branches import merge_branches
 from pointwise.surgery.folding.chains import merge_chains
 from pointwise.surgery.folding.dropouts import remove_dropouts
@@ -56,11 +58,11 @@ def fold(
             type, as in ``check_equivalent``.
 
     Returns:
-        The folded model, and what became of each module that a rule looked at. Last comes one for
-        the whole model: how far the outputs on the example differ.
+        The folded model, and what became of each module that a rule looked at. If any changed,
+        the last is for the whole model: how far the outputs on the example differ.
 
     Raises:
-        ValueError: If a module is in training mode.
+        ValueError: If a module is in training mode, or the model does not take the example.
         DifferenceError: If the outputs differ by more; the given model is then as it was.
 
     Reference:
@@ -89,12 +91,25 @@ def fold(
             for rule in RULES:
                 work.apply(rule)
         except FlowError as error:
+            _check_example(model, example)
             work.give_up(str(error))
         swaps = list(work.swaps.values())
         if not any(swap.after is not None for swap in swaps):
             return work.model, swaps
         found = closeness(reference, work.model, example, atol=atol, rtol=rtol)
     return work.model, [*swaps, Swap("", describe(reference), describe(work.model), found)]
+
+
+def _check_example(model: nn.Module, example: Any) -> None:
+    """Refuse an example that the model does not take: the flow is then no wonder unknown."""
+    try:
+        with torch.no_grad():
+            call(model, example)
+    except Exception as error:  # whatever the model raises
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"example must be an input of the model, which fails on it: {first}"
+        ) from error
 
 
 class _Work:

@@ -39,7 +39,7 @@ def replace(
         The new model, and what became of every module that the rule did not pass over.
 
     Raises:
-        TypeError: If the model cannot be copied.
+        TypeError: If the model is none or cannot be copied, or the rule returns something else.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
@@ -65,7 +65,7 @@ def replace_named(
         The new model, and what became of every module that the rule did not pass over.
 
     Raises:
-        TypeError: If the model cannot be copied.
+        TypeError: If the model is none or cannot be copied, or the rule returns something else.
 
     Example:
         >>> model = nn.Sequential(nn.ReLU(), nn.ReLU())
@@ -75,6 +75,11 @@ def replace_named(
           (1): SiLU()
         )
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model must be a torch.nn.Module, got {type(model).__name__}: of a fitted estimator "
+            "give network_"
+        )
     held = held_outside(model, copied=not in_place)
     changed = model if in_place else copy_model(model)
     owners = _owners(changed)
@@ -178,6 +183,11 @@ def _decide(
     if isinstance(module, torch.jit.ScriptModule):
         return "is compiled by TorchScript: convert the network before"
     outcome = rule(path, module)
+    if not isinstance(outcome, nn.Module | str | None):
+        raise TypeError(
+            "rule must return a module, a reason or None, "
+            f"got {outcome!r} for {path or 'the model'!r}"
+        )
     if not isinstance(outcome, nn.Module) or outcome is module:
         return None if outcome is module else outcome
     kept = set(outcome.modules())
