@@ -65,9 +65,9 @@ PUBLIC = {
     "pointwise.runtime": ("Chain Compiled CompiledChain compile read_chain"),
     "pointwise.surgery": (
         "AsRows CropDifference DenseClassifier Difference Equivalence Grid InPlaceOf Rule "
-        "ShiftAndStitch SplitAttention Swap check_equivalent convolutionalize crop_difference "
-        "densify describe fold refusal replace replace_named respell restore to_conv "
-        "to_linear to_pointwise to_torch"
+        "ShiftAndStitch SplitAttention Swap channels_first check_equivalent convolutionalize "
+        "crop_difference densify describe fold refusal replace replace_named respell restore "
+        "to_conv to_linear to_pointwise to_torch"
     ),
     "pointwise.errors": (
         "CheckpointError DataError DataWarning DifferenceError FlowError ModelFileError "

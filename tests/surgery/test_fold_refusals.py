@@ -215,7 +215,5 @@ def test_a_model_folded_in_place_with_too_large_a_difference_is_as_before():
     ids=["other channels", "no forward"],
 )
 def test_an_example_that_the_model_does_not_take_is_refused(model, why) -> None:
-    with pytest.raises(
-        ValueError, match=f"input of the model, which fails on it: {why}"
-    ):
+    with pytest.raises(ValueError, match=f"input of the model, which fails on it: {why}"):
         fold(model.eval(), torch.randn(1, 5, 8, 8))

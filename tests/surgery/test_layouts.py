@@ -1,6 +1,8 @@
 """Whole networks with the channels first: equal values, fewer permutes, refusals in words."""
 
 import copy
+import pickle
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pointwise.errors import DifferenceError
+from pointwise.surgery.layout.operators import ChannelNorm, channel_norm, regroup
 from pointwise.surgery.layouts import channels_first
 
 
@@ -108,6 +112,8 @@ class Operators(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Any]]:
         y = self.rms(self.prelu(self.act(self.first(x)) - 0.5))
         y *= 2.0
+        y = y.to(memory_format=torch.preserve_format) + x.new_ones(3, 1, 1, 1)[0].type_as(y)
+        y = y + torch.zeros(2, 1, 1).type_as(x[None])[:1]
         a, b = y.chunk(2, dim=-1)
         y = self.bn(torch.where(a > 0, a, b)) + torch.stack([a, b], -1).mean(-1)
         y = (
@@ -116,6 +122,7 @@ class Operators(nn.Module):
             + y.amax(1).unsqueeze(1) * y.norm(dim=-1)[..., None]
         )
         y = self.last(F.normalize(y, dim=-1).clamp(min=-0.4))[:, 1:, ::2]
+        y = torch.cat(y.split(1, 1)[::-1], 1).masked_fill(y[..., :1] > 9, 0.0)
         return y.movedim(1, 2).contiguous(), {"size": y.size(1), "sum": y.cumsum(1).mT}
 
 
@@ -163,13 +170,13 @@ def convnext() -> nn.Module:
 
 
 # what it is, its input, permutes of a run before and after
-NETWORKS = {
+NETWORKS: dict[str, tuple[Any, ...]] = {
     "transformer encoder": (Encoder, (2, 5, 16), 3, 3),
     "transformer encoder, fused": (lambda: Encoder(fused=True), (2, 5, 16), 2, 3),
     "vision transformer": (Vit, (2, 3, 32, 32), 1 + 2 * 2, 2 + 2),
     "mixer": (Mixer, (2, 9, 16), 2, 4),
-    "convnext": (convnext, (2, 3, 32, 32), 10, 0),
-    "windows": (Windows, (2, 8, 8, 8), 2 + 2, 6),
+    "convnext": (convnext, (2, 3, 32, 32), 3 * 2 + 3 * 2, 0),
+    "windows": (Windows, (2, 8, 8, 8), 2 + 2, 5),
 }
 
 
@@ -180,3 +187,336 @@ def test_networks(case: str):
     new, swaps = check_converted(model, x)
     assert (moves(model, x.double()), moves(new, x.double())) == (before, after)
     assert "takes any batch" in swaps[-1]
+
+
+# permutes of the forward (nn.MultiheadAttention has its own) before and after, keys kept
+PUBLISHED = {
+    "vit_tiny_patch16_224": ({"img_size": 32, "depth": 2}, 32, "5 permutes -> 2 permutes"),
+    "convnext_atto": ({"depths": (1, 1, 1, 1)}, 64, "18 permutes -> no permute"),
+    "swin_tiny_patch4_window7_224": (
+        {"img_size": 56, "embed_dim": 24, "depths": (2, 2), "num_heads": (2, 2)},
+        56,
+        "22 permutes -> 13 permutes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_timm(name: str):
+    import torchvision_models  # noqa: F401  (before torchvision: it may lack operators)
+
+    timm = pytest.importorskip("timm")
+    options, size, expected = PUBLISHED[name]
+    model = timm.create_model(name, num_classes=5, **options)
+    _, swaps = check_converted(model, torch.randn(2, 3, size, size))
+    assert swaps[-1].startswith(f"(the model): {expected} (")
+    assert swaps[-1].endswith("takes any batch)")
+
+
+def test_torchvision_swin_keeps_its_attention():
+    from torchvision_models import torchvision
+
+    swin = torchvision.models.swin_transformer.SwinTransformer
+    model = calibrated(
+        swin([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=5), torch.randn(2, 3, 32, 32)
+    )
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    new, swaps = channels_first(model.double(), x)
+    texts = [str(swap) for swap in swaps]
+    reason = "left alone: its weight is read by shifted_window_attention, not its forward"
+    assert f"features.1.0.attn.qkv: Linear(8, 24) {reason}" in texts
+    assert "features.1.0.mlp.0: Linear(8, 32) -> Conv2d(8, 32, 1x1)" in texts
+    with torch.no_grad():
+        assert_close(new(x), model(x), atol=1e-12, rtol=1e-12)
+
+
+def test_multihead_attention_is_split():
+    layer = nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+    x = torch.randn(2, 5, 16, dtype=torch.float64)
+    model = calibrated(nn.Sequential(layer), torch.randn(2, 5, 16)).double()
+    new, swaps = channels_first(model, x)
+    texts = [str(swap) for swap in swaps]
+    assert "0.self_attn.q_proj: Linear(16, 16) -> Conv2d(16, 16, 1x1)" in texts
+    with torch.no_grad():
+        assert_close(new(x), model(x), atol=1e-12, rtol=1e-12)
+
+
+def test_operators_along_moved_axes():
+    model = calibrated(Operators(), torch.randn(2, 5, 6)).double()
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    new, swaps = channels_first(model, x)
+    other = torch.randn(3, 5, 6, dtype=torch.float64)
+    (y, more), (expected, expected_more) = new(other), model(other)
+    assert_close(y, expected, atol=1e-12, rtol=1e-12)
+    assert_close(more["sum"], expected_more["sum"], atol=1e-12, rtol=1e-12)
+    assert more["size"] == expected_more["size"]
+    # in, to the norm of torch and back, twice out
+    assert swaps[-1].before == "2 permutes"
+    assert "1 for bn" in swaps[-1].reason
+    assert model.act.inplace
+    assert not new.act.inplace
+
+
+def test_sequences_of_other_lengths():
+    model = calibrated(Encoder(), torch.randn(2, 5, 16)).double()
+    new, _ = channels_first(model, torch.randn(2, 5, 16).double())
+    x = torch.randn(1, 11, 16, dtype=torch.float64)
+    with torch.no_grad():
+        assert_close(new(x), model(x), atol=1e-12, rtol=1e-12)
+
+
+def test_other_numbers_of_axes_are_refused():
+    new, _ = channels_first(Encoder(), torch.randn(2, 5, 16))
+    message = "the input differs in form from the example: dim must be 3"
+    with pytest.raises(AssertionError, match=f"^{message}$"):
+        new(torch.randn(2, 3, 5, 16))
+
+
+def test_decisions_on_sizes_are_held():
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(F.pad(x, (0, 0, 0, 1)) if x.shape[1] % 2 else x)
+
+    new, _ = channels_first(Padded(), torch.randn(2, 5, 4))
+    assert new(torch.randn(2, 7, 4)).shape == (2, 8, 4)
+    message = "the input differs in form from the example: mod must be True"
+    with pytest.raises(AssertionError, match=f"^{message}$"):
+        new(torch.randn(2, 6, 4))
+
+
+def test_tokens_stand_as_one_row():
+    new, _ = channels_first(Encoder(), torch.randn(2, 5, 16))
+    seen = []
+    new.fc1.register_forward_hook(lambda _, args, out: seen.extend([args[0].shape, out.shape]))
+    new(torch.randn(2, 7, 16))
+    assert seen == [(2, 16, 1, 7), (2, 48, 1, 7)]
+
+
+def test_training_goes_on():
+    model = Encoder().train()
+    new, _ = channels_first(model, torch.randn(2, 5, 16))
+    assert new.training
+    assert new.drop.training
+    assert model.training
+    new(torch.randn(2, 5, 16)).sum().backward()
+    assert all(p.grad is not None for p in new.parameters())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_in_place_shares_the_parameters():
+    model, x = Encoder(), torch.randn(2, 5, 16)
+    new, _ = channels_first(model, x, in_place=True)
+    assert new.scale is model.scale
+    assert new.fc1.weight.data_ptr() == model.fc1.weight.data_ptr()
+
+
+def test_pickles_and_exports():
+    model, x = Vit().eval(), torch.randn(2, 3, 32, 32)
+    new, _ = channels_first(model, x)
+    again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(new))))
+    program = torch.export.export(new, (x,), strict=False).module()
+    with torch.no_grad():
+        for one in (again, program):
+            assert_close(one(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx(tmp_path: Any):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, x = Vit().eval(), torch.randn(2, 3, 32, 32)
+    new, _ = channels_first(model, x)
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(new, (x,), path, dynamo=True, verbose=False)
+    names = [node.op_type for node in onnx.load(path).graph.node]
+    assert names.count("Transpose") == 2  # one in each attention
+    session = onnxruntime.InferenceSession(path)
+    (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        assert_close(torch.from_numpy(y), model(x), atol=1e-4, rtol=1e-4)
+
+
+class Forward(nn.Module):
+    """One linear layer in a forward to be refused."""
+
+    def __init__(self, forward: Any) -> None:
+        super().__init__()
+        self.linear, self.by = nn.Linear(4, 4), forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by(self.linear(x))
+
+
+def by_value(x: Tensor) -> Tensor:
+    return x + 1 if x.sum() > 0 else x
+
+
+def assigning(x: Tensor) -> Tensor:
+    x[:, 0] = 0
+    return x
+
+
+def read_afterwards(x: Tensor) -> Tensor:
+    y = x.view(-1, 4).add_(1)
+    return x * 2 + y.view(x.shape)
+
+
+def unread(x: Tensor) -> Tensor:
+    x.copy_(x * 2)
+    return x
+
+
+def copying(x: Tensor) -> Tensor:
+    return x.copy_(x * 2)
+
+
+FOLLOWED = (
+    "model must have a forward that can be written out, without decisions that depend on values "
+    "and without assigning into tensors: got "
+)
+REFUSED: dict[str, tuple[nn.Module, str]] = {
+    "a decision on values": (
+        Forward(by_value),
+        f"{FOLLOWED}ValueError: its forward depends on the values of a tensor",
+    ),
+    "an assignment": (
+        Forward(assigning),
+        f"{FOLLOWED}TypeError: '_Hinted' object does not support item assignment",
+    ),
+    "a value read after it was changed": (
+        Forward(read_afterwards),
+        "model must not change its values in place: add_ in the model's forward writes into one "
+        "that mul reads as it was called before; write it as a new value",
+    ),
+    "an unknown change": (
+        Forward(copying),
+        "model must not change its values in place: copy_ in the model's forward writes into one; "
+        "write it as a new value",
+    ),
+    "one layer": (
+        nn.Linear(4, 4),
+        "model must be a network, got Linear: it is one layer, which to_conv converts",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals(case: str):
+    model, message = REFUSED[case]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        channels_first(model, torch.randn(2, 3, 4))
+
+
+def test_lost_changes_are_noticed():
+    with pytest.raises(DifferenceError) as error:
+        channels_first(Forward(unread), torch.randn(2, 3, 4))
+    assert str(error.value).startswith(
+        "model must not change its values in place where nothing reads what that gives back, nor "
+        "decide by anything else than sizes: the rewritten network differs, output must agree to "
+    )
+
+
+def hooked() -> nn.Module:
+    linear = nn.Linear(4, 4)
+    linear.register_forward_hook(lambda *_: None)
+    return linear
+
+
+def tied() -> nn.Module:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    net[1].weight = net[0].weight
+    return net
+
+
+def unused() -> nn.Module:
+    net = Forward(F.relu)
+    net.other = nn.Linear(4, 2)
+    return net
+
+
+LEFT: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
+    "hooks": (
+        nn.Sequential(hooked()),
+        (2, 3, 4),
+        "0: Linear(4, 4) left alone: has forward hooks: remove them first",
+    ),
+    "tied": (
+        tied(),
+        (2, 3, 4),
+        "0: Linear(4, 4) left alone: its weight is also that of 1.weight: they would part",
+    ),
+    "one axis": (
+        nn.Sequential(nn.Linear(4, 4)),
+        (4,),
+        "0: Linear(4, 4) left alone: its input has 1 axes, a convolution reads 2 to 5",
+    ),
+    "six axes": (
+        nn.Sequential(nn.Linear(4, 4)),
+        (2, 1, 2, 1, 2, 4),
+        "0: Linear(4, 4) left alone: its input has 6 axes, a convolution reads 2 to 5",
+    ),
+    "a norm of positions too": (
+        nn.Sequential(nn.LayerNorm([3, 4]), nn.Linear(4, 4)),
+        (2, 3, 4),
+        "0: LayerNorm(3, 4) left alone: it normalises the last 2 axes together",
+    ),
+    "not called": (
+        unused(),
+        (2, 3, 4),
+        "other: Linear(4, 2) left alone: it is not called with the example",
+    ),
+    "subclass inside a hooked block": (
+        nn.Sequential(nn.Sequential(nn.Linear(4, 4))),
+        (2, 3, 4),
+        "0.0: Linear(4, 4) left alone: it runs inside 0 (Sequential), which is kept whole: has "
+        "forward hooks: remove them first",
+    ),
+}
+LEFT["subclass inside a hooked block"][0][0].register_forward_hook(lambda *_: None)
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_left_alone(case: str):
+    model, shape, text = LEFT[case]
+    x = torch.randn(shape)
+    new, swaps = channels_first(model, x)
+    assert text in [str(swap) for swap in swaps]
+    assert set(new.state_dict()) == set(model.state_dict())
+    assert_close(new(x), model(x))
+
+
+def test_shared_layers_stay_shared():
+    linear = nn.Linear(4, 4)
+    new, swaps = channels_first(
+        nn.Sequential(linear, nn.ReLU(inplace=True), linear), torch.ones(2, 3, 4)
+    )
+    assert new.get_submodule("0") is new.get_submodule("2")
+    assert [swap.path for swap in swaps] == ["0", ""]
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm(6), nn.RMSNorm(6), nn.LayerNorm(6, bias=False)])
+def test_channel_norm(norm: Any):
+    x = torch.randn(2, 6, 1, 5)
+    nn.init.uniform_(norm.weight)
+    assert_close(ChannelNorm(norm)(x), norm(x.movedim(1, -1)).movedim(-1, 1))
+
+
+def test_channel_norm_of_half_precision():
+    x = torch.randn(2, 6, 5).half() * 200
+    expected = F.layer_norm(x.mT, (6,)).mT
+    assert_close(channel_norm(x, None, None, 1e-5), expected)
+
+
+def test_other_reshapes_are_refused():
+    groups = (((0,), (0,)), ((1,), (1,)), ((2,), (2, 3)))
+    message = (
+        "a reshape must merge and split the same axes as with the example: axes of sizes [12] "
+        "cannot become [5, 4]"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        regroup(torch.ones(2, 12, 1, 5), (0, 2, None, 1), groups, (2, 5, 5, 4))

@@ -12,6 +12,7 @@ from pointwise.surgery.dense.classifier import AsRows, DenseClassifier, Grid, Sh
 from pointwise.surgery.dense.crops import CropDifference, crop_difference
 from pointwise.surgery.equivalence import Difference, Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
+from pointwise.surgery.layouts import channels_first
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.replace import Rule, replace, replace_named
 from pointwise.surgery.respell import respell
@@ -30,6 +31,7 @@ __all__ = [
     "ShiftAndStitch",
     "SplitAttention",
     "Swap",
+    "channels_first",
     "check_equivalent",
     "convolutionalize",
     "crop_difference",

@@ -141,7 +141,7 @@ class SplitAttention(nn.Module):
         self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Both masks as numbers to add that broadcast to ``(N, heads, L, S)``."""
-        n, length, sources = len(q), q.shape[1], k.shape[1]
+        n, length, sources = q.shape[0], q.shape[1], k.shape[1]
         if padding is not None:
             _check_shape("key_padding_mask", padding, (n, sources))
             padding = _added(padding, q)[:, None, None]
