@@ -136,9 +136,7 @@ def test_arrays_that_cannot_be_written_to(recwarn):
 # --- Class maps ---
 
 
-@pytest.mark.parametrize(
-    "backbone", ["nin_mnist", "mobilenet_v2", "squeezenet1_1", tiny_network], ids=str
-)
+@pytest.mark.parametrize("backbone", ["nin_mnist", "mobilenet_v2", "squeezenet1_1", tiny_network])
 def test_the_mean_of_a_class_map_is_the_logit(backbone):
     x = stripes(6, 3, 32)[0]
     model = classifier(backbone=backbone, max_epochs=1, batch_size=4).fit(x, Y[:6])
