@@ -92,7 +92,9 @@ def list_classes(folder: Path) -> ClassFolders:
             data set, such as train and test.
 
     Example:
-        >>> list_classes(Path(__file__).parent)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     list_classes(Path(folder))
         Traceback (most recent call last):
         pointwise.errors.DataError: ...: no folder per class is here, ...
     """
