@@ -27,3 +27,19 @@ class FlowError(PointwiseError, ValueError):
 
 class DataWarning(UserWarning):
     """Something in the data to look at: a suspicious column, a row far out of range."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""Say in one line what an error of other code says: its first line, or else its class.
+
+    Args:
+        error: The error.
+
+    Returns:
+        One line, never empty.
+
+    Example:
+        >>> first_line(ValueError("too long\nand then some")), first_line(KeyboardInterrupt())
+        ('too long', 'KeyboardInterrupt')
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

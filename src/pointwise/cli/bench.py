@@ -10,7 +10,7 @@ import typer
 
 from pointwise.cli import networks, options
 from pointwise.cli.words import figure, print_json, print_line
-from pointwise.errors import DataError, DifferenceError
+from pointwise.errors import DataError, DifferenceError, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +95,7 @@ def _bench(
     except ValueError as error:
         raise DataError(str(error)) from error
     except Exception as error:  # whatever a user's network raises when it is copied or run
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         raise DataError(f"{type(network).__name__} cannot be timed: {first}") from error
 
 

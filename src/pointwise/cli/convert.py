@@ -14,7 +14,7 @@ import typer
 
 from pointwise.cli import networks, options
 from pointwise.cli.words import print_json, print_line, say
-from pointwise.errors import DataError
+from pointwise.errors import DataError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,9 +121,9 @@ def _example(network: "nn.Module", shape: networks.Shape) -> "Tensor":
         with torch.no_grad():
             network(example)
     except Exception as error:  # whatever the network raises
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
-            f"{type(network).__name__} cannot take x of shape {tuple(example.shape)}: {first_line}"
+            f"{type(network).__name__} cannot take x of shape {tuple(example.shape)}: "
+            f"{first_line(error)}"
         ) from error
     return example
 
@@ -231,7 +231,7 @@ def _exported(
         with torch.no_grad(), _quiet(), _one_is_any_size():
             program = export(network, (example,), dynamic_shapes=(vary,))
     except Exception as error:  # torch.export has many reasons and classes
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         raise DataError(
             f"{type(network).__name__} cannot be exported: {first}; write .safetensors instead"
         ) from error

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from pointwise.errors import first_line
 from pointwise.inspection.memory import Area, Memory
 from pointwise.inspection.operators import (
     ATTENTION,
@@ -322,7 +323,7 @@ class _Recorder(TorchDispatchMode):
     def failure(self, inputs: tuple[Any, ...], error: Exception) -> str:
         """Which layer failed, on what, and why."""
         given = _listed(_shapes(inputs))
-        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        why = first_line(error)
         call = self.trace.calls[self.stack[-1]]
         refused = f"{type(self.trace.model).__name__} cannot take x of shape {given}"
         if not call.name:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pointwise.errors import first_line
 from pointwise.nn.table import TableNetwork
 
 
@@ -70,7 +71,7 @@ def largest_bytes(model: nn.Module, x: Tensor) -> int:
         with torch.no_grad(), largest:
             out = model(x)
     except Exception as error:  # whatever the network raises
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         raise ValueError(f"{name} cannot take x of shape {tuple(x.shape)}: {first}") from error
     if not isinstance(out, Tensor):
         raise ValueError(f"{name} must give one tensor, it gives a {type(out).__name__}")

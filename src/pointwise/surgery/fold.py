@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pointwise.errors import FlowError
+from pointwise.errors import FlowError, first_line
 from pointwise.surgery.closeness import closeness
 from pointwise.surgery.equivalence import call
 from pointwise.surgery.folding.branches import merge_branches
@@ -106,7 +106,7 @@ def _check_example(model: nn.Module, example: Any) -> None:
         with torch.no_grad():
             call(model, example)
     except Exception as error:  # whatever the model raises
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         raise ValueError(
             f"example must be an input of the model, which fails on it: {first}"
         ) from error

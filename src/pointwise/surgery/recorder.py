@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pointwise.errors import FlowError
+from pointwise.errors import FlowError, first_line
 from pointwise.surgery.recording import Call, Operator, Recording, Value
 
 
@@ -42,7 +42,7 @@ def record(model: nn.Module, example: Any) -> Recording:
     try:
         bare, given = _without_values(model, example, mode)
     except Exception as error:  # whatever the classes of the model raise
-        raise FlowError(f"the model cannot be copied: {_first_line(error)}") from error
+        raise FlowError(f"the model cannot be copied: {first_line(error)}") from error
     recorder = _Recorder(model, bare, given)
     try:
         with torch.no_grad(), _eager(), mode, recorder:
@@ -290,7 +290,7 @@ class _Recorder(TorchDispatchMode):
             return f"the forward looks at values in {where} ({error.func}): its way depends on them"
         if isinstance(error, DynamicOutputShapeException):
             return f"what {error.func} gives in {where} has a size that depends on values"
-        return f"the run without values failed in {where}: {_first_line(error)}"
+        return f"the run without values failed in {where}: {first_line(error)}"
 
     def _where(self) -> str:
         module = self.calls[self.stack[-1]].module if self.stack else self.bare
@@ -300,10 +300,6 @@ class _Recorder(TorchDispatchMode):
 def _layer(path: str, module: nn.Module) -> str:
     kind = type(module).__name__
     return f"layer {path!r} ({kind})" if path else f"the model ({kind})"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _storage(tensor: Tensor) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
-from pointwise.errors import PointwiseError
+from pointwise.errors import PointwiseError, first_line
 from pointwise.inspection.timing import Call, Speedup, Timer, speedup, take_turns
 from pointwise.surgery.equivalence import TOLERANCES, Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
@@ -141,7 +141,7 @@ class Search:
             given = self.networks[Variant()]
             self.equal[variant] = check_equivalent(given, network, self.args, rtol=self.rtol)
         except (RuntimeError, TypeError, ValueError) as error:  # some refuse another memory order
-            self.dropped[variant] = next(iter(str(error).splitlines()), type(error).__name__)
+            self.dropped[variant] = first_line(error)
             return False
         return True
 
