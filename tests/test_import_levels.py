@@ -22,12 +22,12 @@ LEVELS = {
     "networks": 3,
     "training": 3,
     "runtime": 4,
+    "maps": 5,
     "modelfiles": 5,
     "surgery": 5,
     "compression": 6,
     "estimators": 6,
     "export": 6,
-    "maps": 7,
     "reports": 6,
     "studies": 7,
     "cli": 8,
@@ -36,7 +36,10 @@ LEVELS = {
 
 ROOT_MODULES = ("__init__", "__main__")  # they present the package, and may import any of it
 
-HEAVY = ("halide", "jinja2", "matplotlib", "pandas", "rich", "sklearn", "typer")
+HEAVY = (
+    *("dask", "geopandas", "halide", "jinja2", "matplotlib", "pandas", "rasterio", "rich"),
+    *("rioxarray", "sklearn", "typer", "xarray", "zarr"),
+)
 """What takes long to import: only on first use, so that ``import pointwise`` is quick."""
 
 MAY_BE_HEAVY = ("cli", "estimators", "reports", "studies")
