@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.equivalence import check_equivalent
+from pointwise.surgery.restoring import restore
 from pointwise.surgery.stock import to_torch
 from torchvision_models import torchvision
 

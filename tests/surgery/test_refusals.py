@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from pointwise.nn.pointwise import PointwiseConv
-from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
+from pointwise.surgery.restoring import restore
 from pointwise.surgery.swap import describe
 
 ignore_old = pytest.mark.filterwarnings("ignore")

@@ -11,6 +11,7 @@ from torch import nn
 
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.conversion import to_conv
+from pointwise.surgery.restoring import restore
 from pointwise.surgery.spellings import (
     SPELLINGS,
     Spelled,
@@ -82,6 +83,18 @@ def test_state_dicts_go_both_ways(case):
     ]
     spelled.load_state_dict(layer.state_dict(), strict=True)
     layer.load_state_dict(spelled.state_dict(), strict=True)
+
+
+@each_layer
+def test_restore_brings_the_layer_back(case):
+    layer, shape = LAYERS[case]
+    network = nn.Sequential(Spelled(copy.deepcopy(layer), "columns"), nn.ReLU()).eval()
+    back, swaps = restore(network)
+    assert type(back[0]) is type(layer)
+    assert [swap.path for swap in swaps] == ["0"]
+    assert not back[0].training
+    torch.testing.assert_close(back[0].state_dict(), layer.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(back(torch.ones(shape)), layer(torch.ones(shape)).relu())
 
 
 WRONG = {

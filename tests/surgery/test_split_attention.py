@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from pointwise.surgery.attention import SplitAttention, merge, split
 from pointwise.surgery.axes import InPlaceOf
-from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.equivalence import check_equivalent
+from pointwise.surgery.restoring import restore
 from pointwise.surgery.stock import to_torch
 from torchvision_models import torchvision
 

@@ -6,7 +6,7 @@ with a list of what was changed and of what was left alone and why.
 
 from pointwise.surgery.attention import SplitAttention
 from pointwise.surgery.axes import InPlaceOf
-from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.convolutionalize import convolutionalize, densify
 from pointwise.surgery.dense.classifier import AsRows, DenseClassifier, Grid, ShiftAndStitch
 from pointwise.surgery.dense.crops import CropDifference, crop_difference
@@ -16,6 +16,7 @@ from pointwise.surgery.layouts import channels_first
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.replace import Rule, replace, replace_named
 from pointwise.surgery.respell import respell
+from pointwise.surgery.restoring import restore
 from pointwise.surgery.stock import to_torch
 from pointwise.surgery.swap import Swap, describe
 

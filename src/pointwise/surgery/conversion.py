@@ -19,7 +19,7 @@ from pointwise.surgery.attention import SplitAttention, merge, split
 from pointwise.surgery.axes import TRANSPOSED, InPlaceOf, Kind, is_transposed, sizes
 from pointwise.surgery.equivalence import Example, called_modules
 from pointwise.surgery.refusals import is_quantized, refusal, subclass_refusal
-from pointwise.surgery.replace import replace, replace_named
+from pointwise.surgery.replace import replace_named
 from pointwise.surgery.swap import Swap
 
 PLAIN: dict[type[nn.Module], Kind] = {
@@ -123,32 +123,6 @@ def to_linear(
         Linear(in_features=3, out_features=2, bias=True)
     """
     return _convert(model, "linear", example, in_place)
-
-
-def restore(model: nn.Module, *, in_place: bool = False) -> tuple[nn.Module, list[Swap]]:
-    """Turn every ``InPlaceOf`` and ``SplitAttention`` back into what it was made of.
-
-    Args:
-        model: A model out of ``to_pointwise``, ``to_conv`` or ``to_linear``.
-        in_place: Whether to change the model itself in place of a copy.
-
-    Returns:
-        The model with the names, shapes and values that it had, and what became of each layer.
-
-    Example:
-        >>> restore(to_linear(nn.Conv1d(3, 2, 1))[0])[0]
-        Conv1d(3, 2, kernel_size=(1,), stride=(1,))
-    """
-
-    def rule(module: nn.Module) -> nn.Module | str | None:
-        if isinstance(module, SplitAttention):
-            return merge(module)
-        if not isinstance(module, InPlaceOf):
-            return None
-        found = eligibility(module)
-        return found if isinstance(found, str) else over(module.layer, module.kind)
-
-    return replace(model, rule, in_place=in_place)
 
 
 def eligibility(module: nn.Module) -> tuple[nn.Module, Kind] | str | None:

@@ -166,7 +166,8 @@ def respell(
     flatters.
 
     Names, shapes and values of parameters stay, also as state dicts, unless ``folding``. The
-    threads are those that torch uses. Respell last: other surgeries do not know respelled layers.
+    threads are those that torch uses. Respell last: of the other surgeries only ``restore`` knows
+    respelled layers, and brings the old ones back.
 
     Args:
         model: The network; it is measured in evaluation mode, and its training flags stay.
