@@ -112,6 +112,14 @@ def test_a_fitted_model_is_converted_on_one_row(pointwise):
     torch.testing.assert_close(program(rows), network(rows))
 
 
+def test_the_row_of_the_whole_model_counts_as_no_layer(pointwise):
+    ran = pointwise("convert price-model --to torch --out new.safetensors --json")
+    told = json.loads(ran.out)
+    layers = [swap for swap in told["swaps"] if swap["path"]]
+    assert [swap["path"] for swap in told["swaps"] if swap not in layers] == [""]
+    assert told["converted"] == sum(swap["after"] is not None for swap in layers) >= 2
+
+
 def test_a_published_network_is_converted_with_weights(pointwise):
     torch.manual_seed(0)
     network = build("nin_mnist").eval()

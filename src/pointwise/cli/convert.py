@@ -174,7 +174,7 @@ def _record(
         "model": model,
         "to": to.value,
         "input": list(shape),
-        "converted": sum(swap.after is not None for swap in swaps),
+        "converted": _converted(swaps),
         "left": sum(swap.after is None for swap in swaps),
         "max_abs": found.max_abs,
         "max_relative": found.max_relative,
@@ -263,9 +263,13 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+def _converted(swaps: "Sequence[Swap]") -> int:
+    """How many layers were; the row of the whole model is none, unless the model is a layer."""
+    return sum(swap.after is not None for swap in swaps if swap.path or len(swaps) == 1)
+
+
 def _summary(swaps: "Sequence[Swap]") -> str:
-    changed = sum(swap.after is not None for swap in swaps)
-    left = len(swaps) - changed
+    changed, left = _converted(swaps), sum(swap.after is None for swap in swaps)
     if not swaps:
         return "no layer to convert"
     return f"{changed:,} layer{'s' if changed != 1 else ''} converted, {left:,} left alone"
