@@ -84,15 +84,16 @@ def test_the_way_back_is_exact(name: str) -> None:
         assert all(torch.equal(value, state[key]) for key, value in back.items())
 
 
-def test_without_an_example_weights_that_are_read_are_found_all_the_same() -> None:
+def test_layers_whose_weights_are_read_are_converted_too() -> None:
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     model = calibrated(NETWORKS["swin"]().double(), x)  # it reads qkv.weight and proj.weight
     new, swaps = to_conv(model)
     assert "Conv2d(16, 48, 1x1) in place of linear" in {swap.after for swap in swaps}
     check_equivalent(model, new, x)
-    _, swaps = to_conv(model, example=x)
-    left = {swap.path.rsplit(".", 1)[-1] for swap in swaps if "not called" in swap.reason}
-    assert left == {"qkv", "proj"}
+    assert to_conv(model, example=x)[1] == swaps
+    program = torch.export.export(new.eval(), (x,), strict=False)
+    assert not [node for node in program.graph.nodes if "linear" in str(node.target)]
+    torch.testing.assert_close(program.module()(x), model.eval()(x))
 
 
 def test_a_converted_network_as_torch_modules() -> None:

@@ -92,7 +92,7 @@ class Reading(nn.Module):
         self.fc = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.fc.weight, self.fc.bias)
+        return x @ self.fc.weight.T + self.fc.bias
 
 
 CALLED = "it is not called with the example: what reads its weights would pass by another"

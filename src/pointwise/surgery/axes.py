@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pointwise.functional import pointwise
 from pointwise.functional.layout import is_channels_last, like_memory
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
+from pointwise.surgery.read_weights import read_weight
 
 Kind = Literal["linear", "transposed", "conv1d", "conv2d", "conv3d", "pointwise"]
 """Which axis holds the channels: the last; the one before the last 1, 2 or 3; the second."""
@@ -18,6 +20,8 @@ LAST: tuple[Kind, ...] = ("linear", "transposed")
 TRANSPOSED = "transformers.pytorch_utils.Conv1D"
 """The linear layer of GPT-2, whose weight has a row per input channel."""
 
+PRODUCTS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
 RANKS: dict[str, int] = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
 
 
@@ -27,7 +31,8 @@ class InPlaceOf(nn.Module):
     ``nn.Linear``, and GPT-2's linear layer with its transposed weight, have the channels on the
     last axis of any input, a convolution before its position axes, with or without a batch axis,
     ``PointwiseConv`` on the second axis. Whoever reads the ``weight``, the ``bias`` or the sizes of
-    the old layer finds them as they were, and state dicts of the old layer load.
+    the old layer finds them as they were, and state dicts of the old layer load. ``F.linear`` with
+    that weight, as attention with windows calls it, runs the layer.
 
     Args:
         layer: The layer that runs: ``nn.Linear``, a 1x1 convolution or ``PointwiseConv``.
@@ -75,7 +80,10 @@ class InPlaceOf(nn.Module):
         weight: Tensor = self.layer.weight  # type: ignore[assignment]
         if self.kind == "transposed":
             return weight.flatten(1).T
-        return weight.reshape(*weight.shape[:2], *(1,) * RANKS.get(self.kind, 0))
+        shaped = weight.reshape(*weight.shape[:2], *(1,) * RANKS.get(self.kind, 0))
+        if self.kind == "linear" and not isinstance(self.layer, nn.Linear):
+            return read_weight(shaped, self._product)
+        return shaped
 
     @property
     def bias(self) -> Tensor | None:
@@ -84,19 +92,48 @@ class InPlaceOf(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to the channels, wherever the old one had them."""
+        return self._moved(x, self.layer)
+
+    def _moved(self, x: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
+        """Move the channels to where the layer has them, and those of its output back."""
         single = self._is_single(x)
         many = x[None] if single else x
         planar = many.movedim(-1, 1) if self.kind in LAST else many  # (N, C, *S)
-        y = _apply(self.layer, planar)
+        y = self._run(layer, planar)
         if self.kind in LAST:
             y = y.movedim(1, -1).contiguous()
         elif not is_channels_last(planar):
             y = y.contiguous()
         return y[0] if single else y
 
+    def _product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """What ``F.linear`` with this weight gives; the bias may be another."""
+        if bias is self.layer.bias:
+            return self.forward(x)
+
+        def layer(planar: Tensor) -> Tensor:
+            return _map(self.layer, planar, bias)
+
+        return self._moved(x, layer)
+
     def extra_repr(self) -> str:
         """Whose place it takes, as ``print`` shows it."""
         return f"kind={self.kind!r}"
+
+    def _run(self, layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run what maps as the layer does, on ``(N, C, *S)``."""
+        if isinstance(self.layer, nn.Linear):
+            return layer(x.movedim(1, -1)).movedim(-1, 1)
+        kinds = CONVOLUTIONS.items()
+        rank = next((rank for rank, kind in kinds if isinstance(self.layer, kind)), None)
+        if rank is None:
+            return layer(x)
+        if x.numel() == 0:  # torch's convolutions refuse it
+            conv: Any = self.layer
+            return pointwise(x, conv.weight.flatten(1), conv.bias, conv.groups)
+        y = layer(at_rank(x, rank))
+        y = y.reshape(y.shape[0], y.shape[1], *x.shape[2:])
+        return like_memory(y, x) if x.ndim > 2 else y
 
     def _is_single(self, x: Tensor) -> bool:
         """Whether it is one sample without a batch axis; refuses what the old layer refused."""
@@ -193,16 +230,8 @@ def at_rank(x: Tensor, rank: int) -> Tensor:
     return x.flatten(2, len(space) - rank + 2)
 
 
-def _apply(layer: nn.Module, x: Tensor) -> Tensor:
-    """Run a pointwise layer of any kind on ``(N, C, *S)``."""
-    if isinstance(layer, nn.Linear):
-        return layer(x.movedim(1, -1)).movedim(-1, 1)  # type: ignore[no-any-return]
-    rank = next((rank for rank, kind in CONVOLUTIONS.items() if isinstance(layer, kind)), None)
-    if rank is None:
-        return layer(x)  # type: ignore[no-any-return]
-    if x.numel() == 0:  # torch's convolutions refuse it
-        conv: Any = layer
-        return pointwise(x, conv.weight.flatten(1), conv.bias, conv.groups)
-    y: Tensor = layer(at_rank(x, rank))
-    y = y.reshape(y.shape[0], y.shape[1], *x.shape[2:])
-    return like_memory(y, x) if x.ndim > 2 else y
+def _map(layer: Any, x: Tensor, bias: Tensor | None) -> Tensor:
+    """What a convolution or ``PointwiseConv`` gives with another bias."""
+    if isinstance(layer, PointwiseConv):
+        return pointwise(x, layer.weight, bias, layer.groups)
+    return PRODUCTS[x.ndim - 2](x, layer.weight, bias)

@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.overrides import TorchFunctionMode
 
 from pointwise.functional.checks import check_rank
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
@@ -51,7 +53,8 @@ def to_pointwise(
     Args:
         model: Any model.
         example: An input; with it, layers that are not called with it are left alone: a module that
-            reads their weights would pass the new layer by (and find the same values).
+            reads their weights would pass the new layer by (and find the same values). One that
+            hands a weight to ``F.linear`` does not: that runs the new layer.
         in_place: Whether to change the model itself in place of a copy.
 
     Returns:
@@ -79,7 +82,8 @@ def to_conv(
         model: Any model.
         rank: Number of position axes of the convolutions: 1, 2 or 3.
         example: An input; with it, layers that are not called with it are left alone: a module that
-            reads their weights would pass the new layer by (and find the same values).
+            reads their weights would pass the new layer by (and find the same values). One that
+            hands a weight to ``F.linear`` does not: that runs the new layer.
         in_place: Whether to change the model itself in place of a copy.
 
     Returns:
@@ -111,7 +115,8 @@ def to_linear(
     Args:
         model: Any model.
         example: An input; with it, layers that are not called with it are left alone: a module that
-            reads their weights would pass the new layer by (and find the same values).
+            reads their weights would pass the new layer by (and find the same values). One that
+            hands a weight to ``F.linear`` does not: that runs the new layer.
         in_place: Whether to change the model itself in place of a copy.
 
     Returns:
@@ -159,7 +164,7 @@ def eligibility(module: nn.Module) -> tuple[nn.Module, Kind] | str | None:
 def _convert(
     model: nn.Module, target: Kind, example: Example | None, in_place: bool
 ) -> tuple[nn.Module, list[Swap]]:
-    called = None if example is None else called_modules(model, example)
+    called = None if example is None else _used(model, example)
     nested = _given_nested_tensors(model)
     within: set[nn.Module] = set()  # layers of an InPlaceOf, which are turned with it
 
@@ -191,6 +196,32 @@ def _convert(
         return new if kind == target else InPlaceOf(new, kind)
 
     return replace_named(model, rule, in_place=in_place)
+
+
+def _used(model: nn.Module, example: Example) -> set[str]:
+    """Paths of what is called with the example, or whose weight is given to ``F.linear``."""
+    with _Multiplied() as multiplied:
+        called = called_modules(model, example)
+    return called | {
+        path
+        for path, module in model.named_modules()
+        if any(module._parameters.get("weight") is weight for weight in multiplied.weights)
+    }
+
+
+class _Multiplied(TorchFunctionMode):
+    """Notes the weights that ``F.linear`` is called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Any] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.linear:
+            self.weights.append(args[1] if len(args) > 1 else (kwargs or {})["weight"])
+        return func(*args, **(kwargs or {}))
 
 
 def _attention(module: nn.MultiheadAttention, target: Kind) -> nn.Module | str:
