@@ -29,8 +29,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from pointwise.surgery.axes import is_transposed
-from pointwise.surgery.conversion import restore, to_conv, to_linear, to_pointwise
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.equivalence import Equivalence, call, check_equivalent, outputs_of
+from pointwise.surgery.restoring import restore
 from pointwise.surgery.stock import to_torch
 from pointwise.surgery.swap import Swap
 from zoo_models import FAMILIES, Entry
