@@ -207,21 +207,14 @@ def test_what_is_said() -> None:
     ]
 
 
-READ = "a module reads its weight in the old shape, which no module of torch gives"
-
-
 def test_torch_gets_its_own_back() -> None:
     model = nn.TransformerEncoderLayer(E, HEADS, 16, batch_first=True).eval()
     x = torch.randn(N, L, E)
     converted, _ = to_pointwise(model, example=x)
     new, swaps = to_torch(converted, x)
     assert type(new.self_attn) is nn.MultiheadAttention
-    assert {swap.path: swap.reason for swap in swaps if swap.after is None} == {
-        "linear1": READ,
-        "linear2": READ,
-        "linear1.layer": "it is a part of 'linear1', which stays",
-        "linear2.layer": "it is a part of 'linear2', which stays",
-    }
+    assert not [swap for swap in swaps if swap.after is None]
+    assert type(new.linear1) is type(new.linear2) is nn.Linear
     assert torch.equal(new.self_attn.in_proj_weight, model.self_attn.in_proj_weight)
     check_equivalent(model, new, x)
 

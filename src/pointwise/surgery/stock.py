@@ -37,6 +37,9 @@ POOLS: dict[int, type[nn.Module]] = {
     5: nn.AdaptiveAvgPool3d,
 }
 
+STOCK_KINDS = ("linear", *CONV_KINDS.values())
+"""The kinds of layers that torch has."""
+
 LEAVES = (PointwiseConv, BatchNorm, Dropout, GlobalAveragePool)
 """Layers that have a counterpart in torch for each rank."""
 
@@ -183,7 +186,10 @@ class _Stock:
 
     def _whole(self, path: str, module: nn.Module) -> nn.Module | str:
         if path in self.read:
-            return "a module reads its weight in the old shape, which no module of torch gives"
+            if not isinstance(module, InPlaceOf) or module.kind not in STOCK_KINDS:
+                return "a module reads its weight in the old shape, which no module of torch gives"
+            self.remarks[path] = "as it was: a module reads its weight in the old shape"
+            return over(module.layer, module.kind)
         inner = next((name for name in self.held if _is_within(name, path)), None)
         if inner is not None:
             return self.held[inner]
