@@ -17,7 +17,7 @@ TESTS = Path(__file__).parent
 PUBLIC = {
     "pointwise": (
         "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter __version__ functional "
-        "inspection load networks nn runtime save surgery"
+        "inspection load maps networks nn runtime save surgery"
     ),
     "pointwise.functional": "Affine add block_diagonal compose fold_affine pointwise regroup",
     "pointwise.nn": (
@@ -61,6 +61,10 @@ PUBLIC = {
         "Score TableStudy Task check_columns choose_task classification_metrics compare "
         "fit_baselines regression_metrics score split_images study_images study_masks "
         "study_table take_apart"
+    ),
+    "pointwise.maps": (
+        "InputBand MapSummary Output PixelModel Predictor as_pixel_model map_array map_dataarray "
+        "map_files match_bands plan_output predict_map write_preview"
     ),
     "pointwise.runtime": ("Chain Compiled CompiledChain compile read_chain"),
     "pointwise.surgery": (

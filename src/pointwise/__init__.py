@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointwise import functional, inspection, networks, nn, runtime, surgery
+    from pointwise import functional, inspection, maps, networks, nn, runtime, surgery
     from pointwise.estimators import (
         ImageClassifier,
         PointwiseClassifier,
@@ -33,6 +33,7 @@ __all__ = [
     "functional",
     "inspection",
     "load",
+    "maps",
     "networks",
     "nn",
     "runtime",

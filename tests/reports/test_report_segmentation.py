@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score
 
+from pointwise._pages.class_colours import CLASS_COLOURS, class_palette
 from pointwise.errors import DataError, ModelFileError
 from pointwise.reports import Report, render_html
-from pointwise.reports.class_colours import CLASS_COLOURS, class_palette
 from pointwise.reports.overlays import MaskExample, choose_examples, draw_overlays
 from pointwise.reports.report import MOST_BYTES
 from pointwise.reports.segmentation import segmentation_figures

@@ -160,7 +160,7 @@ def _png(mask: Any, numbers: list[int]) -> bytes:
     import numpy as np
     from PIL import Image
 
-    from pointwise.reports.class_colours import class_palette
+    from pointwise._pages.class_colours import class_palette
 
     picture = Image.fromarray(mask.astype(np.uint8))
     picture.putpalette(class_palette(numbers))

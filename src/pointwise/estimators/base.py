@@ -23,6 +23,7 @@ from pointwise.estimators.building import build_network
 from pointwise.estimators.devices import Precision, device_of, product_type
 from pointwise.estimators.following import follow
 from pointwise.estimators.fused import fused_outputs
+from pointwise.estimators.pixel_models import PixelMaps
 from pointwise.estimators.splitting import Index, split_rows
 from pointwise.inspection import count_parameters
 from pointwise.nn import ChannelScale, TableNetwork
@@ -38,7 +39,7 @@ CHUNK_ROWS = 8192
 """Rows that prediction puts through the network at a time."""
 
 
-class TableEstimator(BaseEstimator):  # type: ignore[misc]
+class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators for tables; see ``PointwiseRegressor`` for the parameters."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

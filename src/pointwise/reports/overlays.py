@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.reports.class_colours import class_palette
+from pointwise._pages.class_colours import class_palette
 
 WORST, TYPICAL = 8, 4
 """Images that are shown: those of least overlap, and those in the middle."""

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pointwise.reports.class_colours import class_colour
+from pointwise._pages.class_colours import class_colour
 from pointwise.reports.report import Report
 from pointwise.reports.wording import DASH, Metric, metric, score
 
