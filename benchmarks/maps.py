@@ -25,6 +25,7 @@ import numpy as np
 import rasterio
 import torch
 from numpy.typing import NDArray
+from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from map_accuracy import print_accuracy
@@ -48,12 +49,16 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
     "10-100-100-3": ((10, 100, 100, 3), 0),
 }
 
-FILE_NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
-    "6-16-8-1, values": ((6, 16, 8, 1), 0),
-    "6-64-64-7, classes": ((6, 64, 64, 7), 7),
+FILE_NETWORKS: dict[str, tuple[tuple[int, ...], int, int]] = {
+    "6-16-8-1, values": ((6, 16, 8, 1), 0, 1),
+    "6-64-64-7, classes": ((6, 64, 64, 7), 7, 1),
+    "16 members of 6-128-128-7, classes": ((6, 128, 128, 7), 7, 16),
 }
+"""Channels, classes and members; the last is the size of an estimator on defaults."""
 
-COMPRESSIONS = ("none", "deflate", "zstd")
+WAYS = (("pixel", "none"), ("band", "none"), ("band", "deflate"), ("band", "zstd"))
+"""How the bands of the scene lie in the file, and the compression of the map."""
+
 SMALL = 2_000
 IN_MEMORY = 4_000
 
@@ -91,45 +96,63 @@ def check_agreement(calls: dict[str, Callable[[], Any]], classes: int) -> None:
 def print_files(side: int, folder: Path) -> None:
     """Map files of two sizes, each in a process of its own, and the same in memory."""
     print(
-        f"\n## Files: 6 bands uint16, tiled, {torch.get_num_threads()} thread(s)\n\n"
-        "| network | raster | compression of the map | Mpx/s | of the rate in memory "
-        "| extra memory, MB |\n| --- | --- | --- | ---: | ---: | ---: |"
+        f"\n## Files: 6 bands uint16, tiles of 256, {torch.get_num_threads()} thread(s)\n\n"
+        "| network | raster | bands by | map | Mpx/s | of the rate in memory | extra memory, MB |\n"
+        "| --- | --- | --- | --- | ---: | ---: | ---: |"
     )
     for size in (SMALL, side):
-        source = folder / f"scene_{size}.tif"
-        write_scene(source, size)
-        try:
-            for network in FILE_NETWORKS:
-                for compress in COMPRESSIONS:
-                    found = in_process(source, network, compress, folder)
-                    print(
-                        f"| {network} | {size:,} x {size:,} | {compress} | {found['rate']:.1f} "
-                        f"| {found['rate'] / found['in_memory']:.0%} | {found['extra_mb']:.0f} |",
-                        flush=True,
-                    )
-        finally:
-            source.unlink()
+        for interleave in ("pixel", "band"):
+            source = folder / f"scene_{size}.tif"
+            write_scene(source, size, interleave)
+            try:
+                for network, (_, _, members) in FILE_NETWORKS.items():
+                    for compress in [c for i, c in WAYS if i == interleave]:
+                        if members == 1 or (size == SMALL and compress == "deflate"):
+                            print_file(source, network, size, interleave, compress)
+            finally:
+                source.unlink()
 
 
-def write_scene(path: Path, side: int) -> None:
+def print_file(source: Path, network: str, size: int, interleave: str, compress: str) -> None:
+    found = in_process(source, network, compress)
+    print(
+        f"| {network} | {size:,} x {size:,} | {interleave} | {compress} | {found['rate']:.1f} "
+        f"| {found['rate'] / found['in_memory']:.0%} | {found['extra_mb']:.0f} |",
+        flush=True,
+    )
+
+
+def write_scene(path: Path, side: int, interleave: str) -> None:
     """A smooth scene with noise, written tile row by tile row."""
     rng = np.random.default_rng(0)
-    write_image(path, np.zeros((6, 256, 256), np.uint16))
-    with rasterio.open(path) as file:
-        profile = file.profile | {"height": side, "width": side, "BIGTIFF": "YES"}
     noise = rng.integers(0, 64, (6, 256, side), np.uint16)
     waves = 2000 + 1500 * np.sin(np.arange(side) / 300)
-    with rasterio.open(path, "w", **profile) as file:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=6,
+        height=side,
+        width=side,
+        dtype="uint16",
+        crs="EPSG:32618",
+        transform=from_origin(500_000, 4_000_000, 30, 30),
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+        interleave=interleave,
+        BIGTIFF="YES",
+    ) as file:
         for top in range(0, side, 256):
             rows = min(256, side - top)
             level = (waves + top / side * 1000).astype(np.uint16)
             file.write(noise[:, :rows] + level, window=Window(0, top, side, rows))
 
 
-def in_process(source: Path, network: str, compress: str, folder: Path) -> dict[str, float]:
+def in_process(source: Path, network: str, compress: str) -> dict[str, float]:
     """Map it in a fresh process, which reports its memory."""
     told = subprocess.run(
-        [sys.executable, __file__, "--child", str(source), network, compress, str(folder)],
+        [sys.executable, __file__, "--child", str(source), network, compress],
         capture_output=True,
         text=True,
         check=True,
@@ -138,18 +161,20 @@ def in_process(source: Path, network: str, compress: str, folder: Path) -> dict[
     return found
 
 
-def child(source: str, network: str, compress: Any, folder: str) -> None:
-    """Map a file, and before and after it an array in memory; print rates and extra memory."""
+def child(source: str, network: str, compress: Any) -> None:
+    """Map a file, and an array in memory; print rates and extra memory."""
     from pointwise.data.scenes import open_scene
     from pointwise.maps import plan_output
     from pointwise.maps.files import map_files
 
-    widths, classes = FILE_NETWORKS[network]
+    widths, classes, members = FILE_NETWORKS[network]
     torch.manual_seed(0)
     model = as_pixel_model(
-        MLP(widths), bands=None, classes=range(1, classes + 1) if classes else None
+        MLP(widths, members=members),
+        classes=range(1, classes + 1) if classes else None,
+        members=members,
     )
-    out = Path(folder) / "map.tif"
+    out = Path(source).with_name("map.tif")
     plan = plan_output(model)
     with open_scene(source) as scene, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -158,7 +183,7 @@ def child(source: str, network: str, compress: Any, folder: str) -> None:
         before = peak_mb()
         found = map_files(model, scene, out, output=plan, compress=compress)
         extra = peak_mb() - before
-    size = min(IN_MEMORY, found.width)
+    size = min(IN_MEMORY if members == 1 else IN_MEMORY // 4, found.width)
     with open_scene(source) as scene:
         image = scene.read(slice(0, size), slice(0, size))[0]
     seconds = []

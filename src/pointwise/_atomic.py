@@ -67,6 +67,38 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextlib.contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Give an unused name to write a file under; when the block ends well, it becomes ``path``.
+
+    For files too large to hold in memory. If the block raises, ``path`` is untouched.
+
+    Args:
+        path: File to make or to replace, in a folder that exists; a link is followed.
+
+    Yields:
+        A name beside ``path``, under which the block makes a file.
+
+    Raises:
+        OSError: If it cannot be written; the old file is then untouched.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as home:
+        ...     with replace_file(Path(home) / "map.tif") as temporary:
+        ...         _ = temporary.write_bytes(b"123")
+        ...     (Path(home) / "map.tif").read_bytes()
+        b'123'
+    """
+    target = Path(os.path.realpath(path))
+    with _temporary(target) as temporary:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
 def replace_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty folder to fill; when the block ends well, its files become those of ``path``.
 

@@ -1,4 +1,4 @@
-"""``pointwise fit``: a table, or images, to a model."""
+"""``pointwise fit``: a table, images or the labelled pixels of rasters, to a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +7,7 @@ import typer
 
 from pointwise.cli import options
 from pointwise.cli.fit_images import Training, as_widths, find_checkpoint, fit_images
+from pointwise.cli.fit_rasters import fit_rasters, is_raster, only_one, share_of_blocks
 from pointwise.cli.image_sets import Asked
 from pointwise.cli.images import is_images, refuse_given
 from pointwise.cli.words import print_json, print_line, print_scores, say
@@ -22,10 +23,20 @@ MOST_TESTED = 0.9
 
 
 def fit(
-    data: options.Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA",
+            help="CSV (also .gz), Parquet, or a bundled name such as diabetes; a folder of images "
+            "or an idx file; a scene: a raster, several of the same pixels, or a folder of them.",
+        ),
+    ],
     target: Annotated[
         str | None,
-        typer.Option(help="Column to predict; several numbers with commas between their names."),
+        typer.Option(
+            help="Column to predict; several numbers with commas between their names. Of a scene "
+            "the attribute of the shapes of --labels."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Model folder to write. Default: NAME-model here.")
@@ -88,7 +99,27 @@ def fit(
         int | None,
         typer.Option(min=0, max=255, help="Number of the masks' pixels whose class is unknown."),
     ] = None,
-    labels: options.Labels = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Classes of the images: a table of file and class for a folder, an idx file for "
+            "one. Default: the names of the folders, or the idx file of that name. Of a scene its "
+            "labelled pixels: a raster, points or polygons.",
+        ),
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Rows and columns of the blocks of a scene that are held out whole. Default: "
+            "so that 25 of them hold labels.",
+        ),
+    ] = None,
+    variable: Annotated[
+        str | None, typer.Option(help="Variable of a scene in NetCDF, HDF5 or Zarr with several.")
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -120,7 +151,7 @@ def fit(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Fit a model to a table or to images, score it beside usual models, keep it in a folder.
+    """Fit a model to a table, images or rasters, score it beside usual models, keep it in a folder.
 
     Example: `pointwise fit houses.csv --target price --out houses-model`
     """
@@ -128,8 +159,53 @@ def fit(
     from pointwise.modelfiles import check_target
     from pointwise.studies import Options, check_columns, study_table
 
-    if is_images(data, single=False):
-        kind = "a folder of images" if Path(data).is_dir() else "an idx file of images"
+    if is_raster(data, labels):
+        out = out or Path(f"{Path(data[0]).resolve().name.split('.')[0]}-model")
+        test_share = _test_share(test)
+        check_target(out)
+        checkpoint = find_checkpoint(out, resume)
+        scene_study = fit_rasters(
+            data,
+            labels,
+            Options(
+                members=members or 16,
+                seed=seed,
+                time_limit=time_limit,
+                valid=share_of_blocks(valid),
+                test=0.2 if test_share is None else test_share,
+                progress=not json,
+                checkpoint=checkpoint,
+            ),
+            target=target,
+            task=task,
+            drop=options.split_names(drop) or [],
+            block_size=block_size,
+            variable=variable,
+            refused={
+                "--groups": groups,
+                "--time": time,
+                "--columns": columns,
+                "--separator": separator,
+                "--decimal": decimal,
+                "--encoding": encoding,
+                "--masks": masks,
+                "--classes": classes,
+                "--ignore": ignore,
+                "--epochs": epochs,
+                "--widths": widths,
+                "--size": size,
+                "--skip-unreadable": skip_unreadable or None,
+            },
+        )
+        _keep(scene_study, out)
+        checkpoint.unlink(missing_ok=True)
+        _print(scene_study, out, json)
+        return
+    source = only_one(data)
+    only_scenes = {"--block-size": block_size, "--variable": variable}
+    refuse_given(only_scenes, f"for scenes only, {source} is no raster")
+    if is_images(source, single=False):
+        kind = "a folder of images" if Path(source).is_dir() else "an idx file of images"
         refuse_given(
             {
                 "--target": target,
@@ -142,11 +218,11 @@ def fit(
                 "--decimal": decimal,
                 "--encoding": encoding,
             },
-            f"for tables only, {data} is {kind}",
+            f"for tables only, {source} is {kind}",
         )
-        out = out or Path(f"{Path(data).resolve().name.split('.')[0]}-model")
+        out = out or Path(f"{Path(source).resolve().name.split('.')[0]}-model")
         asked = Asked(
-            data=data,
+            data=source,
             masks=masks,
             classes=options.split_names(classes),
             ignore=ignore,
@@ -171,8 +247,8 @@ def fit(
         "--skip-unreadable": skip_unreadable or None,
     }
     if given := [option for option, value in only_images.items() if value is not None]:
-        raise typer.BadParameter(f"for images only, {data} is none", param_hint=", ".join(given))
-    out = out or Path(f"{Path(data).name.split('.')[0]}-model")
+        raise typer.BadParameter(f"for images only, {source} is none", param_hint=", ".join(given))
+    out = out or Path(f"{Path(source).name.split('.')[0]}-model")
     test_share = _test_share(test)
     check_target(out)
     reading: dict[str, Any] = {
@@ -181,13 +257,13 @@ def fit(
         "decimal": decimal,
         "encoding": encoding,
     }
-    table = read_table(data, **reading)
+    table = read_table(source, **reading)
     for note in table.notes:
         say(note)
     targets = options.split_names(target or table.default_target)
     if targets is None:
         known = ", ".join(map(str, table.frame.columns))
-        raise DataError(f"name the column to predict with --target: {data} has {known}")
+        raise DataError(f"name the column to predict with --target: {source} has {known}")
     check_columns(table.frame, targets, "target")
     fraction, valid_frame = _read_valid(valid, reading)
     dropped = options.split_names(drop) or []
@@ -215,7 +291,7 @@ def fit(
             checkpoint=checkpoint,
         ),
         valid=rest[0] if rest else None,
-        title=Path(data).name,
+        title=Path(source).name,
         say=say,
     )
     _keep(study, out)
