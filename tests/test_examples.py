@@ -105,3 +105,16 @@ def test_digits_in_a_mosaic_are_read_as_on_their_windows(capsys):
     )
     assert int(windows) == (15 * 4 - 3) * (36 * 4 - 3)
     assert float(largest) < 1e-5 * float(scale)
+
+
+def test_map_of_a_scene_is_that_of_its_array(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    printed = output_of("map_of_a_scene", capsys)
+    assert "an array of uint8, 820 pixels without a class\n" in printed
+    (right,) = figures(r"([\d.]+)% of the others are right", printed)
+    assert right > 97
+    assert (
+        "map.tif: 160 x 120 pixels, as the array: True, "
+        "{'CLASS_1': 'field', 'CLASS_2': 'forest', 'CLASS_3': 'water'}"
+    ) in printed
+    assert (tmp_path / "map.png").stat().st_size > 1000

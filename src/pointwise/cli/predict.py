@@ -1,4 +1,4 @@
-"""``pointwise predict``: a model and a table, or images, to predictions."""
+"""``pointwise predict``: a model and a table, images or rasters, to predictions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pointwise.cli import options
-from pointwise.cli.images import image_model, predict_images, table_model
+from pointwise.cli.fit_rasters import only_one
+from pointwise.cli.images import image_model, predict_images, refuse_given, table_model
+from pointwise.cli.maps import Compress, MapOptions, predict_rasters, wants_map
 from pointwise.cli.tables import read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_line
 
@@ -18,12 +20,19 @@ if TYPE_CHECKING:
 
 def predict(
     model: options.Model,
-    data: options.Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA",
+            help="CSV (also .gz), Parquet, or a bundled name such as diabetes; a folder of images "
+            "or an idx file; rasters of one scene: GeoTIFF, VRT, NetCDF, Zarr, one or several.",
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
-            help="File to write: .csv, .csv.gz, .tsv or .parquet, told by suffix. A folder of PNG "
-            "masks for a model that segments."
+            help="File to write: .csv, .csv.gz, .tsv or .parquet, told by suffix; .tif for the map "
+            "of a raster. A folder of PNG masks for a model that segments."
         ),
     ],
     keep: Annotated[
@@ -34,16 +43,48 @@ def predict(
         bool,
         typer.Option(
             "--proba",
-            help="Write the probability of every class too: columns, or .npy files beside masks.",
+            help="Write the probability of every class too: columns, or .npy files beside masks. "
+            "Of a map: in place of the classes, a band each.",
         ),
     ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw the map with its legend, too."),
+    ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Further bands of a map: the standard deviation over the members of the ensemble.",
+        ),
+    ] = False,
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a map: what stands where there is no prediction. Default: a number that is "
+            "no class; NaN of numbers."
+        ),
+    ] = None,
+    compress: Annotated[
+        Compress | None, typer.Option(help="How a map is packed. Default: deflate.")
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            min=16, metavar="MB", help="Megabytes that a map's windows may take. Default: 192."
+        ),
+    ] = None,
+    variable: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Variable of a NetCDF or Zarr raster with several."),
+    ] = None,
     columns: options.Columns = None,
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
     json: options.Json = False,
 ) -> None:
-    """Predict the targets of a table's rows, or of images, in their order.
+    """Predict the targets of a table's rows, of images, or of the pixels of rasters.
 
     Example: `pointwise predict houses-model new.csv --out prices.csv --keep address`
     """
@@ -59,8 +100,15 @@ def predict(
         "--decimal": decimal,
         "--encoding": encoding,
     }
-    if image_model(model, data, only_tables):
-        predict_images(model, data, out, proba=proba, as_json=json)
+    asked = MapOptions(proba, spread, nodata, compress, memory, variable, preview)
+    if "images" not in read_config(model) and wants_map(data, out):
+        refuse_given(only_tables, f"for tables only, {out} is a map")
+        predict_rasters(model, data, out, asked, as_json=json)
+        return
+    one = only_one(data)
+    refuse_given(asked.only_maps(), f"for maps only, and {out} is none: a map ends in .tif")
+    if image_model(model, one, only_tables):
+        predict_images(model, one, out, proba=proba, as_json=json)
         return
     suffix_to_write(out)  # refuses before the work is done
     estimator, targets = table_model(model), read_config(model)["targets"]
@@ -69,7 +117,7 @@ def predict(
     names = options.split_names(columns)
     kept = options.split_names(keep) or []
     others = [*targets, *kept]
-    frame, x = read_for_model(estimator, data, others, names, separator, decimal, encoding)
+    frame, x = read_for_model(estimator, one, others, names, separator, decimal, encoding)
     check_columns(frame, kept, "--keep")
     with warnings_said():
         predictions = _predictions(estimator, x, targets, proba)
