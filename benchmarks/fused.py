@@ -6,9 +6,11 @@ outputs used again. The roofline is the larger of two times: the arithmetic at t
 (the larger of a loop of multiply-adds in registers and a large matrix product) and the bytes of
 input and output at the rate at which memory is copied; both are measured in the same rounds.
 
-    taskset -c 0 python benchmarks/fused.py [--quick] [--only TEXT] [--side 1024] [--threads 1]
+    taskset -c 0 python benchmarks/fused.py [--quick] [--only NAME] [--side 1024]
     python benchmarks/fused.py --threads 2
 
+One part of it alone: ``--only`` with the name of a network (``--only 64-256-64``), or ``members``,
+``compiling`` or ``threads``. The last times fused chains on two threads against one, in one run.
 Peers that are not installed are left out, and named. It needs the extra ``fast``.
 """
 
@@ -30,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pointwise.nn import MLP
+from pointwise.nn import MLP, CategoryEncoder, ChannelScale, NumberEncoder, TableNetwork
 from pointwise.runtime import Chain, CompiledChain, read_chain
 from pointwise.runtime.chain import Spread
 
@@ -285,35 +287,91 @@ def report(
     print(f"Rows run at {ratio:.0%} of the speed of planar memory.", flush=True)
 
 
+def peak_bytes(*, clear: bool = False) -> int:
+    """The most memory that this process held, on Linux since the peak was cleared; 0 elsewhere."""
+    status, clear_refs = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not clear_refs.exists():
+        return 0
+    if clear:
+        clear_refs.write_text("5")
+    found = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(found.split()[1])
+
+
 def members(options: argparse.Namespace) -> None:
     """Members with mean and deviation against one member."""
-    channels = [12, 64, 64, 1]
+    channels, count = [12, 64, 64, 1], 16
     x = torch.randn(1, 12, options.side, options.side)
     one = CompiledChain(chain_of(MLP(channels).eval()), engine="fused")
-    ensemble = chain_of(MLP(channels, members=16).eval()).then(Spread(16))
+    ensemble = chain_of(MLP(channels, members=count).eval()).then(Spread(count))
     many = CompiledChain(ensemble, engine="fused")
+    out = torch.zeros(1, 2, options.side, options.side)
     seconds = time_calls({"one": lambda: one(x), "many": lambda: many(x)}, options.rounds)
+    before = peak_bytes(clear=True)
+    many(x, out=out)
+    grown = peak_bytes() - before
     single, together = min(seconds["one"]), min(seconds["many"])
-    print("\n### 16 members of 12-64-64-1 with mean and deviation\n")
+    hidden = 4 * 64 * count * options.side**2
+    print(f"\n### {count} members of 12-64-64-1 with mean and deviation\n")
     print(f"one {single * 1e3:.1f} ms, all {together * 1e3:.1f} ms: {together / single:.1f}x")
+    print(
+        f"memory grows by {grown / 1e6:.1f} MB in a call, output given; one hidden layer of all "
+        f"members would take {hidden / 1e6:.0f} MB"
+    )
+
+
+def threads_alone(options: argparse.Namespace) -> None:
+    """Fused chains on two threads against one: both take turns in one run."""
+    print("\n### Two threads against one\n")
+    print("| | one, ms | two, ms | one over two |")
+    print("| --- | --- | --- | --- |")
+    for name, channels in NETWORKS.items():
+        net = network(channels, ACTIVATIONS[options.activation])
+        run = CompiledChain(chain_of(net), engine="fused")
+        x = torch.randn(1, channels[0], options.side, options.side)
+        out = torch.zeros(1, channels[-1], options.side, options.side)
+
+        def on(threads: int, run: Any = run, x: Tensor = x, out: Tensor = out) -> Any:
+            torch.set_num_threads(threads)
+            return run(x, out=out)
+
+        seconds = time_calls({"one": lambda: on(1), "two": lambda: on(2)}, options.rounds)
+        one, two = min(seconds["one"]), min(seconds["two"])
+        print(f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} |", flush=True)
+    torch.set_num_threads(options.threads)
+
+
+def table_chain() -> Chain:
+    """What an estimator fits by default: encoders, 16 members of two layers of 128."""
+    numbers = NumberEncoder([0.0] * 12, [1.0] * 12, [True] * 12, [[0.0, 1.0, 3.0]] * 12)
+    categories = CategoryEncoder([[0.5, 0.3, 0.2], [0.01] * 100])
+    mlp = MLP([numbers.c_out + categories.c_out, 128, 128, 1], members=16)
+    return chain_of(TableNetwork(numbers, categories, mlp, ChannelScale([2.0], [0.0])).eval())
 
 
 def compile_times() -> None:
-    """Seconds to compile, in a process that has compiled before."""
+    """Seconds to compile and run once, in a process that has compiled before."""
+    chains = {name: chain_of(network(c, nn.ELU)) for name, c in NETWORKS.items()}
+    chains["a table's network, 16 members"] = table_chain()
+    CompiledChain(chain_of(network((3, 5, 2), nn.ELU)), engine="fused")(torch.ones(1, 3, 64, 64))
     print("\n### Compiling\n")
-    for name, channels in NETWORKS.items():
-        net = network(channels, nn.ELU)
-        run = CompiledChain(chain_of(net), engine="fused")
-        x = torch.randn(1, channels[0], 64, 64)
-        start = time.perf_counter()
-        run(x)
-        print(f"{name}: {time.perf_counter() - start:.2f} s")
+    print("| | planar, s | rows, s |")
+    print("| --- | --- | --- |")
+    for name, chain in chains.items():
+        run, taken = CompiledChain(chain, engine="fused"), []
+        x = torch.zeros(1, chain.c_in, 64, 64)
+        for laid_out in (x, x.movedim(1, -1).contiguous().movedim(-1, 1)):
+            start = time.perf_counter()
+            run(laid_out, axis=1)
+            taken.append(time.perf_counter() - start)
+        print(f"| {name} | {taken[0]:.2f} | {taken[1]:.2f} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds of fewer positions")
-    parser.add_argument("--only", default="", help="networks whose name contains this")
+    others = ("members", "threads", "compiling")
+    parser.add_argument("--only", default="", choices=("", *NETWORKS, *others), metavar="NAME")
     parser.add_argument("--activation", default="relu", choices=ACTIVATIONS)
     parser.add_argument("--side", type=int, default=1024, help="positions along both axes")
     parser.add_argument("--rounds", type=int, default=15)
@@ -332,14 +390,17 @@ def main() -> None:
         f"{sorted(os.sched_getaffinity(0))}, {options.side} x {options.side} positions, "
         f"{options.activation}"
     )
-    machine = Machine()
-    for name, channels in NETWORKS.items():
-        if options.only in name:
-            report(
-                name, network(channels, ACTIVATIONS[options.activation]), channels, options, machine
-            )
-    if not options.only:
+    if options.only not in others:
+        machine = Machine()
+        for name, channels in NETWORKS.items():
+            if options.only in ("", name):
+                net = network(channels, ACTIVATIONS[options.activation])
+                report(name, net, channels, options, machine)
+    if options.only in ("", "members"):
         members(options)
+    if options.only == "threads" or (not options.only and options.threads > 1):
+        threads_alone(options)
+    if options.only in ("", "compiling"):
         compile_times()
 
 

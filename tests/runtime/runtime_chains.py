@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pointwise.runtime.chain import Chain
 from pointwise.runtime.compiled import CompiledChain, Engine
+from pointwise.runtime.lowering import read_chain
 from pointwise.runtime.reference import evaluate
 
 HAS_HALIDE = importlib.util.find_spec("halide") is not None
@@ -43,6 +44,20 @@ def network(*channels: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn
     for c_in, c_out in pairwise(channels):
         layers += [nn.Linear(c_in, c_out), activation()]
     return nn.Sequential(*layers[:-1]).eval()
+
+
+def chain_of(net: nn.Module) -> Chain:
+    """The chain of a network that is one."""
+    chain = read_chain(net.eval())
+    assert isinstance(chain, Chain)
+    return chain
+
+
+def outputs(net: nn.Module, x: Tensor) -> Tensor:
+    """What PyTorch gives."""
+    with torch.no_grad():
+        made: Tensor = net(x)
+    return made
 
 
 def as_rows(x: Tensor, axis: int = 1) -> Tensor:
@@ -107,10 +122,7 @@ def assert_runs(
 
 def float32_errors(net: nn.Module, x: Tensor, engine: Engine) -> tuple[float, float, float]:
     """Largest errors against float64 of an engine and of PyTorch, and the largest output."""
-    from pointwise.runtime.lowering import read_chain
-
-    chain = read_chain(net)
-    assert isinstance(chain, Chain)
+    chain = chain_of(net)
     with torch.no_grad():
         exact = evaluate(chain, x)
         ours = CompiledChain(chain, engine=engine)(x)

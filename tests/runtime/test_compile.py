@@ -1,4 +1,4 @@
-"""The callable: arrays, ``out``, verification, fallback, threads, forks, larger networks."""
+"""What is compiled: verification, fallback, threads, forks, copies."""
 
 import multiprocessing
 import pickle
@@ -12,224 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runtime_chains import channels_last, each_engine, needs_halide, network
+from runtime_chains import chain_of, each_engine, needs_halide, network, outputs
 from torch import Tensor, nn
 
 from pointwise.errors import DifferenceError
 from pointwise.functional import Affine
-from pointwise.nn import MLP, MLPConv, PointwiseConv, Projection
+from pointwise.nn import MLP
 from pointwise.runtime import compile as compile_
 from pointwise.runtime.chain import Activation, Argmax, Chain, Softmax, Spread
 from pointwise.runtime.compile import Compiled
 from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
-from pointwise.runtime.lowering import READERS, read_chain
-from pointwise.runtime.parts import CompiledPart
-
-
-def outputs(net: nn.Module, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        made: Tensor = net(x)
-    return made
-
-
-def pixels() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(3, 17, 1), nn.GELU(), nn.Conv2d(17, 2, 1)).eval()
-
-
-# --- Calls ---
-
-
-@each_engine
-def test_tensors_come_back_as_tensors(engine: Engine) -> None:
-    net, x = network(3, 17, 2), torch.randn(100, 3)
-    compiled = compile_(net, engine=engine)
-    torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-6, rtol=1e-6)
-    assert compiled.largest_difference < 1e-6
-    assert compiled.describe().startswith(f"network: 3 -> 17 relu -> 2: {engine}\nlargest")
-
-
-@each_engine
-def test_arrays_come_back_as_arrays(engine: Engine) -> None:
-    net = pixels()
-    image = np.random.default_rng(0).integers(0, 255, (3, 40, 50)).astype(np.uint16)
-    got = compile_(net, engine=engine)(image)
-    assert isinstance(got, np.ndarray)
-    assert got.dtype == np.float32
-    expected = outputs(net, torch.from_numpy(image).float())
-    torch.testing.assert_close(torch.from_numpy(got), expected, atol=1e-4, rtol=1e-5)
-
-
-def read_only(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    made = x.copy()
-    made.flags.writeable = False
-    return made
-
-
-ARRAYS = {
-    "plain": lambda x: x,
-    "read_only": read_only,
-    "backwards": lambda x: x[::-1, ::-1],
-    "foreign_bytes": lambda x: x.astype(">f4"),
-    "transposed": lambda x: np.asfortranarray(x),
-    "part": lambda x: np.concatenate([x, x], 1)[:, : x.shape[1]],
-    "none": lambda x: x[:0],
-}
-
-
-@each_engine
-@pytest.mark.parametrize("kind", ARRAYS)
-def test_every_kind_of_array(kind: str, engine: Engine) -> None:
-    net = network(3, 17, 2)
-    x = ARRAYS[kind](np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
-    got = CompiledChain(chain_of(net), engine=engine)(x)
-    expected = outputs(net, torch.from_numpy(np.array(x, dtype=np.float32)))
-    torch.testing.assert_close(torch.from_numpy(got), expected, atol=1e-6, rtol=1e-6)
-
-
-@each_engine
-def test_the_axis_of_the_channels_can_be_named(engine: Engine) -> None:
-    net = network(3, 17, 2)
-    run = CompiledChain(chain_of(net), engine=engine)
-    x = torch.randn(20, 15, 3)
-    expected = outputs(net, x)
-    for axis in (0, 1, 2, -1):
-        got = run(x.movedim(-1, axis), axis=axis)
-        torch.testing.assert_close(got.movedim(axis, -1), expected, atol=1e-6, rtol=1e-6)
-        got = run(x.movedim(-1, axis).contiguous(), axis=axis)
-        torch.testing.assert_close(got.movedim(axis, -1), expected, atol=1e-6, rtol=1e-6)
-
-
-@each_engine
-def test_the_output_lies_as_the_input_does(engine: Engine) -> None:
-    run = compile_(pixels(), engine=engine)
-    x = torch.randn(2, 3, 20, 30)
-    assert run(x).is_contiguous()
-    assert run(channels_last(x)).is_contiguous(memory_format=torch.channels_last)
-
-
-OUTS = {
-    "planar": lambda: torch.full((2, 2, 20, 30), 7.0),
-    "last": lambda: channels_last(torch.full((2, 2, 20, 30), 7.0)),
-    "crop": lambda: torch.full((2, 2, 40, 40), 7.0)[:, :, 5:25, :30],
-    "double_steps": lambda: torch.full((2, 2, 20, 60), 7.0)[..., ::2],
-}
-
-
-@each_engine
-@pytest.mark.parametrize("last", [False, True], ids=["from_planar", "from_last"])
-@pytest.mark.parametrize("kind", OUTS)
-def test_memory_can_be_used_again(kind: str, last: bool, engine: Engine) -> None:
-    net, x = pixels(), torch.randn(2, 3, 20, 30)
-    out = OUTS[kind]()
-    run = CompiledChain(chain_of(net), engine=engine)
-    assert run(channels_last(x) if last else x, out=out) is out
-    torch.testing.assert_close(out, outputs(net, x), atol=1e-6, rtol=1e-6)
-
-
-@each_engine
-def test_the_output_may_be_the_input(engine: Engine) -> None:
-    net = network(3, 17, 3)
-    x = torch.randn(1000, 3)
-    expected = outputs(net, x)
-    compile_(net, engine=engine)(x, out=x)
-    torch.testing.assert_close(x, expected, atol=1e-6, rtol=1e-6)
-
-
-@each_engine
-def test_arrays_as_outputs(engine: Engine) -> None:
-    net = network(3, 17, 2)
-    x = np.ones((5, 3), dtype=np.float32)
-    out = np.zeros((5, 2), dtype=np.float32)
-    assert compile_(net, engine=engine)(x, out=out) is out
-    torch.testing.assert_close(torch.from_numpy(out), outputs(net, torch.from_numpy(x)))
-
-
-def chain_of(net: nn.Module) -> Chain:
-    chain = read_chain(net)
-    assert isinstance(chain, Chain)
-    return chain
-
-
-ROWS = CompiledChain(chain_of(network(3, 17, 2)), engine="chunks")
-IMAGES = CompiledChain(chain_of(pixels()), engine="chunks")
-
-ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
-    "channels": (
-        lambda: ROWS(torch.ones(5, 4)),
-        ValueError,
-        "x must have 3 channels along axis 1, got shape (5, 4)",
-    ),
-    "axes": (
-        lambda: IMAGES(torch.ones(5, 3)),
-        ValueError,
-        "x must have one of these numbers of axes: 3, 4; got shape (5, 3); name the axis of the "
-        "channels otherwise",
-    ),
-    "axis": (
-        lambda: ROWS(torch.ones(5, 3), axis=2),
-        ValueError,
-        "axis must be one of the 2 of x, got 2",
-    ),
-    "list": (
-        lambda: ROWS([[1.0, 2.0, 3.0]]),
-        TypeError,
-        "x must be a NumPy array or a tensor, got list",
-    ),
-    "words": (
-        lambda: ROWS(np.array([["a", "b", "c"]])),
-        TypeError,
-        "x must hold numbers, got an array of <U1",
-    ),
-    "complex": (
-        lambda: ROWS(torch.ones(5, 3, dtype=torch.complex64)),
-        TypeError,
-        "x must hold real numbers, got torch.complex64",
-    ),
-    "device": (
-        lambda: ROWS(torch.ones(5, 3, device="meta")),
-        TypeError,
-        "x must be on the CPU, got meta",
-    ),
-    "out_shape": (
-        lambda: ROWS(torch.ones(5, 3), out=torch.ones(5, 3)),
-        ValueError,
-        "out must have shape (5, 2), got (5, 3)",
-    ),
-    "out_type": (
-        lambda: ROWS(torch.ones(5, 3), out=torch.ones(5, 2, dtype=torch.float64)),
-        TypeError,
-        "out must hold torch.float32, got torch.float64",
-    ),
-    "out_read_only": (
-        lambda: ROWS(np.ones((5, 3)), out=read_only(np.ones((5, 2), dtype=np.float32))),
-        ValueError,
-        "out must be a writable array of native numbers that does not run backwards",
-    ),
-    "engine": (
-        lambda: compile_(network(3, 1), engine="fast"),  # type: ignore[arg-type]
-        ValueError,
-        "engine must be one of auto, fused, chunks, got 'fast'",
-    ),
-    "dtype": (
-        lambda: CompiledChain(ROWS.chain, dtype=torch.float16),
-        ValueError,
-        "dtype must be torch.float32 or torch.float64, got torch.float16",
-    ),
-    "no_example": (
-        lambda: compile_(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())),
-        ValueError,
-        "example must be given, to verify the result with: the network is not one chain "
-        "(Conv2d has kernel size (3, 3), not 1)",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ERRORS)
-def test_what_does_not_fit_is_refused(name: str) -> None:
-    call, kind, text = ERRORS[name]
-    with pytest.raises(kind, match=f"^{re.escape(text)}$"):
-        call()
-
+from pointwise.runtime.lowering import READERS
 
 # --- Verification ---
 
@@ -342,6 +135,23 @@ def test_what_cannot_be_fused_runs_in_chunks_with_the_reason() -> None:
         compile_(MIXED, engine="fused")
 
 
+@needs_halide
+def test_channels_far_apart_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pointwise.runtime import fused
+
+    net, called = network(5, 17, 3), []
+    gathered = fused.Fused._gathered
+    monkeypatch.setattr(fused, "FARTHEST", 1000)
+    monkeypatch.setattr(
+        fused.Fused, "_gathered", lambda self, x, out: [called.append(1), gathered(self, x, out)]
+    )
+    run = CompiledChain(chain_of(net), engine="fused")
+    for positions, times in ((200, 0), (1000, 1)):  # 1000 positions of 5 channels reach 4999
+        x = torch.randn(positions, 5).T.contiguous().T
+        torch.testing.assert_close(run(x), outputs(net, x), atol=1e-6, rtol=1e-6)
+        assert len(called) == times
+
+
 # --- Threads, processes, copies ---
 
 
@@ -368,8 +178,9 @@ def test_several_threads_share_one_callable(engine: Engine) -> None:
 
 
 @each_engine
-def test_two_threads_give_what_one_gives(engine: Engine) -> None:
-    net = network(5, 64, 64, 3)
+@pytest.mark.parametrize("c_out", [3, 32], ids=["turned", "across"])
+def test_two_threads_give_what_one_gives(c_out: int, engine: Engine) -> None:
+    net = network(5, 64, 64, c_out)
     compiled = compile_(net, engine=engine)
     x, images = torch.randn(20000, 5), torch.randn(3, 700, 5).transpose(1, 2)
     before = torch.get_num_threads()
@@ -430,64 +241,3 @@ def test_a_second_network_of_the_same_shape_compiles_nothing() -> None:
     got = CompiledChain(chain_of(two), engine="fused")(x)
     assert len(fused._COMPILED._kept) == count
     torch.testing.assert_close(got, outputs(two, x), atol=1e-6, rtol=1e-6)
-
-
-# --- Larger networks ---
-
-
-class Classifier(nn.Module):
-    """Convolutions, an mlpconv, projections and a head, called by name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 16, 1),
-            nn.BatchNorm2d(16),
-            nn.GELU(),
-            nn.Conv2d(16, 8, 1),
-            nn.MaxPool2d(2),
-        )
-        self.block = MLPConv(8, (8, 12, 9), kernel=3)
-        self.shrink = Projection(9, 6)
-        self.single = PointwiseConv(6, 6)
-        self.head = MLP([6, 16, 4])
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.single(self.shrink(self.block(self.stem(x))))
-        out: Tensor = self.head(y.mean((2, 3)))
-        return out
-
-
-@each_engine
-def test_chains_are_found_in_a_larger_network(engine: Engine) -> None:
-    torch.manual_seed(0)
-    net = Classifier()
-    net(torch.randn(4, 3, 32, 32))  # statistics of the norms
-    net.eval()
-    x = torch.randn(4, 3, 32, 32)
-    compiled = compile_(net, example=x, engine=engine)
-    torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-5, rtol=1e-5)
-    places = {part.path: part for part in compiled.parts}
-    assert {path for path, part in places.items() if part.engine == engine} == {
-        "stem.1",
-        "block.mlp",
-        "shrink",
-        "head",
-    }
-    assert places["stem.0"].reason == "Conv2d has kernel size (3, 3), not 1"
-    assert places["stem.7"].reason == "MaxPool2d is not known as a pointwise map"
-    assert places["single"].reason == "a single map gains nothing by fusion"
-    assert not any(isinstance(module, CompiledPart) for module in net.modules())
-    with pytest.raises(ValueError, match=r"^axis and out are for networks that are one chain"):
-        compiled(x, axis=1)
-
-
-def test_a_module_used_twice_in_a_sequence_is_left_alone() -> None:
-    twin = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
-    net = nn.Sequential(twin, nn.MaxPool2d(2), twin).eval()
-    x = torch.randn(1, 3, 8, 8)
-    compiled = compile_(net, example=x, engine="chunks")
-    torch.testing.assert_close(compiled(x), outputs(net, x))

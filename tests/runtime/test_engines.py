@@ -7,8 +7,10 @@ import torch
 from runtime_chains import (
     LAYOUTS,
     arranged,
+    as_rows,
     assert_runs,
     each_engine,
+    needs_halide,
 )
 from torch import nn
 
@@ -42,6 +44,7 @@ from pointwise.runtime.chain import (
 )
 from pointwise.runtime.compiled import CompiledChain, Engine
 from pointwise.runtime.lowering import read_chain
+from pointwise.runtime.reference import evaluate
 
 NAN = math.nan
 
@@ -62,11 +65,24 @@ def chain_of(net: nn.Module) -> Chain:
     return chain
 
 
+HIDDEN = Activation("silu")
+
 PLAIN = Chain(5, [matrix(5, 17), Activation("relu"), matrix(17, 20, bias=False)])
 ENDS_IN_ONE = Chain(5, [matrix(5, 17), Activation("relu"), matrix(17, 1)])
+FILLING = Chain(
+    4,
+    [
+        matrix(4, 16),
+        Activation("relu"),
+        matrix(16, 96),
+        HIDDEN,
+        Clip(-numbers(96).abs(), numbers(96).abs()),
+        matrix(96, 32, bias=False),
+        Scale(numbers(32), numbers(32), numbers(32)),
+    ],
+)
+"""Every layer fills whole vectors: rows are not turned."""
 FROM_ONE = Chain(1, [matrix(1, 17), Activation("relu"), matrix(17, 3)])
-
-HIDDEN = Activation("silu")
 
 CHAINS: dict[str, Chain] = {
     "nothing": Chain(5, []),
@@ -132,9 +148,35 @@ def test_steps_on_rows(name: str, engine: Engine) -> None:
 
 @each_engine
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("chain", [PLAIN, ENDS_IN_ONE, FROM_ONE], ids=["5-20", "5-1", "1-3"])
+@pytest.mark.parametrize(
+    "chain", [PLAIN, ENDS_IN_ONE, FILLING, FROM_ONE], ids=["5-20", "5-1", "4-32", "1-3"]
+)
 def test_every_layout(layout: str, chain: Chain, engine: Engine) -> None:
     assert_runs(chain, arranged(layout, chain.c_in), engine)
+
+
+CHECKED = {"filling": FILLING, "plain": PLAIN, **{name: CHAINS[name] for name in ON_ROWS}}
+
+
+@needs_halide
+@pytest.mark.parametrize("layout", ["rows", "planar"])
+@pytest.mark.parametrize("name", CHECKED)
+def test_halide_finds_nothing_to_object_to(name: str, layout: str) -> None:
+    """By default it does not look, to compile faster; named targets make it check every array."""
+    import halide as hl
+
+    from pointwise.runtime.fused import Fused
+
+    chain = CHECKED[name]
+    x = arranged(layout, chain.c_in)
+    source = x.T[None] if layout == "rows" else x.flatten(2)
+    dtype = chain.dtype or torch.float32
+    shape = (len(source), source.shape[2], chain.c_out)
+    out = torch.empty(shape, dtype=dtype).transpose(1, 2)
+    out = out if layout == "rows" else out.contiguous()
+    Fused(chain, target=hl.get_host_target().to_string()).run(source, out)
+    expected = evaluate(chain, as_rows(source).double()).to(dtype)
+    torch.testing.assert_close(as_rows(out), expected, atol=2e-6, rtol=2e-6)
 
 
 DTYPES = (
@@ -156,6 +198,14 @@ DTYPES = (
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_type(dtype: str, layout: str, engine: Engine) -> None:
     assert_runs(PLAIN, arranged(layout, 5, getattr(torch, dtype)), engine, atol=1e-4)
+
+
+@each_engine
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_types_of_rows_of_few_channels(dtype: str, engine: Engine) -> None:
+    x = arranged("rows", 4, getattr(torch, dtype))
+    assert_runs(FILLING, x, engine, atol=1e-4, rtol=1e-4)
+    assert_runs(Chain(4, [matrix(4, 3)]), x, engine, atol=1e-4)
 
 
 @each_engine

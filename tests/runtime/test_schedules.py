@@ -1,19 +1,28 @@
 """How chains are cut for a machine, and that what is compiled for another one is right too."""
 
 import platform
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from runtime_chains import needs_halide, network
+from runtime_chains import chain_of, needs_halide, network
 
+from pointwise.functional import Affine
 from pointwise.nn import MLP, LayerNorm
-from pointwise.runtime.chain import Chain, Softmax, Spread
-from pointwise.runtime.lowering import read_chain
+from pointwise.runtime.chain import Activation, Chain, Softmax, Spread, Step
 from pointwise.runtime.reference import evaluate
+from pointwise.runtime.row_placement import runs_across
 from pointwise.runtime.schedules import Block, Machine, Schedule, choose_schedule
+from pointwise.runtime.stages import Layout
 
 AVX2 = "x86-64-linux-avx-avx2-f16c-fma-sse41"
 SSE = "x86-64-linux-sse41"
+
+
+def affine(c_in: int, c_out: int, groups: int = 1) -> Affine:
+    return Affine(torch.ones(c_out, c_in // groups), None, groups)
+
 
 MACHINES = {"wide": Machine(16, 32), "avx2": Machine(8, 16), "arm": Machine(4, 32)}
 
@@ -33,10 +42,56 @@ def test_few_outputs_take_many_vectors() -> None:
     assert Schedule(16, 4, 32).block(1) == Block(1, 4)
 
 
-def test_wide_layers_take_short_tiles() -> None:
-    machine = MACHINES["wide"]
-    assert choose_schedule([64, 64], machine).tile == 64
-    assert choose_schedule([64, 4096], machine).tile == 32
+@pytest.mark.parametrize(
+    ("machine", "widths", "tile"),
+    [
+        ("wide", [4, 16, 1], 64),
+        ("wide", [4, 17, 1], 32),
+        ("wide", [64, 4096], 32),
+        ("avx2", [64, 64], 32),
+        ("avx2", [64, 4096], 16),
+        ("arm", [64, 64], 16),
+    ],
+)
+def test_wide_layers_take_short_tiles(machine: str, widths: list[int], tile: int) -> None:
+    assert choose_schedule(widths, MACHINES[machine]).tile == tile
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
+@pytest.mark.parametrize("c_out", [16, 32, 48, 64, 256])
+def test_blocks_across_channels_fit_the_registers(c_out: int, machine: Machine) -> None:
+    schedule = replace(choose_schedule([c_out, c_out], machine), across=True)
+    block = schedule.block(c_out)
+    vectors = block.outputs // machine.lanes
+    assert c_out % block.outputs == 0
+    assert block.outputs % machine.lanes == 0
+    assert vectors * block.vectors + vectors + 1 < machine.registers
+    assert schedule.tile % block.vectors == 0
+
+
+def layout(**changes: Any) -> Layout:
+    return replace(Layout("float32", True, True, False, True), **changes)
+
+
+ACROSS: dict[str, tuple[list[Step], Layout, bool]] = {
+    "one": ([affine(5, 32)], layout(), True),
+    "two": ([affine(5, 32), Activation("relu"), affine(32, 16)], layout(), True),
+    "odd": ([affine(5, 32), Activation("relu"), affine(32, 10)], layout(), False),
+    "first_on_values": ([Activation("relu"), affine(5, 32)], layout(), False),
+    "softmax": ([affine(5, 32), Softmax()], layout(), False),
+    "groups": ([affine(5, 32), affine(32, 32, 2)], layout(), False),
+    "nothing": ([], layout(), False),
+    "gaps": ([affine(5, 32)], layout(dense=False), False),
+    "planar": ([affine(5, 32)], layout(rows_in=False, rows_out=False, dense=False), False),
+    "to_planar": ([affine(5, 32)], layout(rows_out=False), False),
+    "integers": ([affine(5, 32)], layout(dtype="uint8"), False),
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_rows_that_fill_vectors_are_not_turned(name: str) -> None:
+    steps, lies, expected = ACROSS[name]
+    assert runs_across(Chain(5, steps), lies, MACHINES["wide"]) is expected
 
 
 @needs_halide
@@ -56,14 +111,9 @@ def test_vectors_and_registers_come_from_the_target(target: str, machine: Machin
     assert Machine.of(hl.Target(target)) == machine
 
 
-def chain_of(net: torch.nn.Module) -> Chain:
-    chain = read_chain(net.eval())
-    assert isinstance(chain, Chain)
-    return chain
-
-
 CHAINS = {
     "plain": lambda: chain_of(network(5, 33, 17, 10, activation=torch.nn.GELU)),
+    "filling": lambda: chain_of(network(5, 32, 80, 16, activation=torch.nn.GELU)),
     "members": lambda: chain_of(MLP([5, 20, 3], members=3, norm=LayerNorm)).then(
         Softmax(3), Spread(3)
     ),

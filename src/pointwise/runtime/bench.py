@@ -213,12 +213,16 @@ def find_contenders(model: nn.Module, example: Tensor) -> Contenders:
     differences = {CHUNKS: chunks.largest_difference}
     if importlib.util.find_spec("halide") is None:
         return Contenders(calls, chunks, differences, NO_HALIDE)
+    refused = ""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NO_HALIDE.partition(":")[0])
-        fused = compile_network(model, example=example)
+        try:
+            fused = compile_network(model, example=example, engine="fused")  # slower or not
+        except ValueError as error:  # one of its chains cannot be
+            fused, refused = compile_network(model, example=example), str(error)
     if not _runs(fused, FUSED):
         reasons = dict.fromkeys(part.reason for part in fused.parts if part.engine == CHUNKS)
-        return Contenders(calls, fused, differences, "; ".join(reasons))
+        return Contenders(calls, fused, differences, "; ".join(reasons) or refused)
     differences[FUSED] = fused.largest_difference
     return Contenders({**calls, FUSED: fused}, fused, differences, "")
 

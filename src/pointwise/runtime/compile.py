@@ -1,6 +1,8 @@
 """Compile a network or a chain: what is pointwise runs fused, verified against the network."""
 
+import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.timing import Timer
 from pointwise.runtime.chain import Chain, Concat, Lookup, OneHot
 from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
 from pointwise.runtime.lowering import read_chain
-from pointwise.runtime.parts import CompiledPart, Part, compile_parts, precision
+from pointwise.runtime.parts import (
+    PYTORCH,
+    Part,
+    compile_parts,
+    given_up,
+    precision,
+)
 from pointwise.runtime.reference import evaluate
+from pointwise.runtime.trial import compare, short_turns
 
 ROWS = 1000
 """Positions of the random example."""
@@ -114,7 +124,11 @@ def compile(  # noqa: A001  (the builtin is not needed here, and the name says w
 
 
 def _compile_network(
-    model: nn.Module, example: Tensor | None, engine: Engine, reason: str
+    model: nn.Module,
+    example: Tensor | None,
+    engine: Engine,
+    reason: str,
+    timer: Timer = short_turns,
 ) -> Compiled:
     if example is None:
         raise ValueError(
@@ -122,16 +136,34 @@ def _compile_network(
             f"({reason})"
         )
 
-    def make(chain: Chain, dtype: torch.dtype) -> CompiledChain:
-        return CompiledChain(chain, engine=engine, dtype=dtype)
+    tried: list[CompiledChain] = []
 
-    run, parts = compile_parts(model, make)
-    for module in run.modules():
-        if isinstance(module, CompiledPart):
-            _warn(module.compiled, 4)
-            break
-    expected, got = _through(model, example), _through(run, example)
-    return Compiled(run, tuple(parts), _difference(got, expected))
+    def make(chain: Chain, dtype: torch.dtype) -> CompiledChain:
+        tried.append(CompiledChain(chain, engine=engine, dtype=dtype))
+        return tried[-1]
+
+    timed = example if engine == "auto" else None
+    run, parts = compile_parts(model, make, example=timed, timer=timer)
+    without = [one for one in tried if one.reason == NO_HALIDE]
+    if without:
+        _warn(without[0], 4)
+    expected = _through(model, example)
+    try:
+        got = _through(run, example)
+    except (AttributeError, TypeError) as error:
+        return _as_given(model, parts, f"the network reads more of it: {error}")
+    difference = _difference(got, expected)
+    if timed is not None and any(part.engine != PYTORCH for part in parts):
+        trial = compare(model, run, timed, timer)
+        if trial.verdict == "slower":
+            why = f"the network as a whole would be slower: {trial.speedup}"
+            return _as_given(model, parts, why)
+    return Compiled(run, tuple(parts), difference)
+
+
+def _as_given(model: nn.Module, parts: Sequence[Part], reason: str) -> Compiled:
+    """All of it through PyTorch, after all."""
+    return Compiled(copy.deepcopy(model), tuple(given_up(parts, reason)), 0.0)
 
 
 def _warn(run: CompiledChain, stacklevel: int) -> None:

@@ -28,6 +28,9 @@ FEW_TILES = 4
 
 GATHERED_POSITIONS = 4096
 
+FARTHEST = 2**31 - 1
+"""Pipelines count in 32 bits: channels that lie farther apart in memory are gathered, too."""
+
 MOST_COMPILED = 128
 """Pipelines kept in memory."""
 
@@ -86,7 +89,9 @@ class Fused:
 
     Args:
         chain: The chain.
-        target: What to compile for, in Halide's words. Default: this machine.
+        target: What to compile for, in Halide's words. Default: this machine, without Halide's
+            checks of every array, which take two thirds of the time that compiling takes: arrays
+            are checked before they come here.
 
     Raises:
         ImportError: If Halide is not installed.
@@ -98,13 +103,12 @@ class Fused:
 
         self.chain = chain
         self._hl = hl
-        self._target = hl.Target(target) if target else hl.get_host_target()
+        self._target = hl.Target(target) if target else _unchecked(hl.get_host_target())
         self._machine = Machine.of(self._target)
         self._bound: dict[Layout, _Bound] = {}
         first = build_pipeline(chain, Layout("float32", False, False, False), self._machine)
         self._tile, self._macs = first.tile, max(chain.macs, 1)
-        self._numbers = first.constants
-        self._constants = tuple(hl.Buffer(array) for array in first.constants)
+        self._numbers = {first.across: first.constants}
 
     def run(self, x: Tensor, out: Tensor) -> None:
         """Fill ``out``.
@@ -119,11 +123,12 @@ class Fused:
             return
         x, out = _readable(x.detach()), out.detach()
         few = positions < (self._tile if batches == 1 else FEW_TILES * self._tile)
-        if few or not (_is_even(x) and _is_even(out)):
-            self._gathered(x, out)
-            return
         longest = max(self._tile, SLICE_MACS // self._macs)
         together = max(1, longest // positions)
+        far = max(_reach(t[:together, :, :longest]) for t in (x, out)) > FARTHEST
+        if few or far or not (_is_even(x) and _is_even(out)):
+            self._gathered(x, out)
+            return
         for start in range(0, batches, together):
             some = slice(start, start + together)
             self._sliced(x[some], out[some], longest)
@@ -162,7 +167,9 @@ class Fused:
         work = self._macs * x.shape[0] * x.shape[2]
         parallel = threads > 1 and work >= PARALLEL_MACS and tiles > 1 and _POOL.join()
         dtype = str(x.dtype).removeprefix("torch.")
-        bound = self._bind(Layout(dtype, _is_rows(x), _is_rows(out), parallel))
+        rows_in, rows_out = _is_rows(x), _is_rows(out)
+        dense = rows_in and _is_dense(x) and (not rows_out or _is_dense(out))
+        bound = self._bind(Layout(dtype, rows_in, rows_out, parallel, dense))
         made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
         arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
         if parallel:
@@ -176,8 +183,18 @@ class Fused:
         if layout not in self._bound:
             pipeline = build_pipeline(self.chain, layout, self._machine)
             call = _COMPILED.get(pipeline, self._target)
-            self._bound[layout] = _Bound(call, self._constants, pipeline.tile, pipeline.members)
+            numbers = self._numbers.setdefault(pipeline.across, pipeline.constants)
+            constants = tuple(self._hl.Buffer(array) for array in numbers)
+            self._bound[layout] = _Bound(call, constants, pipeline.tile, pipeline.members)
         return self._bound[layout]
+
+
+def _unchecked(target: Any) -> Any:
+    import halide as hl
+
+    for feature in (hl.TargetFeature.NoAsserts, hl.TargetFeature.NoBoundsQuery):
+        target = target.with_feature(feature)
+    return target
 
 
 def _readable(x: Tensor) -> Tensor:
@@ -190,6 +207,16 @@ def _readable(x: Tensor) -> Tensor:
 
 def _is_rows(flat: Tensor) -> bool:
     return flat.shape[1] > 1 and flat.stride(2) != 1
+
+
+def _reach(flat: Tensor) -> int:
+    """From the first value to the last one in memory."""
+    return sum((size - 1) * stride for size, stride in zip(flat.shape, flat.stride(), strict=True))
+
+
+def _is_dense(rows: Tensor) -> bool:
+    """Whether rows follow one another without gaps."""
+    return rows.stride(2) == rows.shape[1]
 
 
 def _is_even(flat: Tensor) -> bool:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pointwise.functional import Affine
 from pointwise.runtime.chain import Argmax, Chain, Concat, Residual, Step
 from pointwise.runtime.placement import Placement
+from pointwise.runtime.row_placement import RowPlacement, runs_across
 from pointwise.runtime.schedules import WIDEST, Machine, choose_schedule
 from pointwise.runtime.stages import Func, Layout, UnsupportedError
 from pointwise.runtime.steps import StepWriter, groups_of
@@ -25,6 +26,7 @@ class Pipeline:
         signature: What the code depends on: chains that agree in it share the code.
         tile: Fewest positions that it runs on.
         members: Members that the output keeps apart.
+        across: Whether vectors run across channels; the constants lie otherwise then.
     """
 
     inputs: list[Any]
@@ -33,6 +35,7 @@ class Pipeline:
     signature: tuple[Any, ...]
     tile: int
     members: int
+    across: bool
 
 
 def build_pipeline(chain: Chain, layout: Layout, machine: Machine) -> Pipeline:
@@ -53,14 +56,16 @@ def build_pipeline(chain: Chain, layout: Layout, machine: Machine) -> Pipeline:
     widths = _widths(chain, members)
     if max(widths) > WIDEST:
         raise UnsupportedError(f"a layer of {max(widths)} channels is wider than {WIDEST}")
-    writer = StepWriter(chain.c_in, members, layout, choose_schedule(widths, machine))
+    across = runs_across(chain, layout, machine)
+    schedule = replace(choose_schedule(widths, machine), across=across)
+    writer = StepWriter(chain.c_in, members, layout, schedule)
     value = writer.run(chain.steps, writer.image())
     if not isinstance(chain.steps[-1] if chain.steps else None, Argmax):
         value = writer.store(replace(value, stored=False, lies=False), "last")
-    out = Placement(writer).output(value)
+    out = (RowPlacement if across else Placement)(writer).output(value)
     signature = (chain.c_in, layout, machine, *writer.tokens)
     kept = members if value.members else 1
-    return Pipeline(writer.inputs, out, writer.constants, signature, writer.schedule.tile, kept)
+    return Pipeline(writer.inputs, out, writer.constants, signature, schedule.tile, kept, across)
 
 
 def member_count(chain: Chain) -> int:

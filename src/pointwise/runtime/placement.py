@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pointwise.runtime.stages import Func, Stage, Value
+from pointwise.runtime.stages import Func, Product, Stage, Value
 from pointwise.runtime.writer import Writer
 
 STACK_BYTES = 256 * 1024
@@ -22,9 +22,9 @@ class Placement:
 
     def output(self, value: Value) -> Func:
         """Write the last value as the output, and schedule everything that it needs."""
-        hl, lanes = self.w.hl, self.w.schedule.lanes
+        hl = self.w.hl
         out = hl.Func("out")
-        p, o, m, n, v = self.w.p, self.w.o, self.w.m, self.w.n, self.w.v
+        p, m, n = self.w.p, self.w.m, self.w.n
         index = self.w.index(value.members)
         out[index] = value.at(self.w.here)
         buffer = out.output_buffer()
@@ -33,18 +33,39 @@ class Placement:
             buffer.dim(2).set_bounds(0, self.w.members)
         tiles = hl.Var("tiles")
         out.split(p, tiles, p, self.w.schedule.tile, hl.TailStrategy.ShiftInwards)
-        outer = [*index[2:-1], tiles, n]
-        if self.w.layout.rows_out:
-            self.write_rows(out, value, outer)
-        else:
-            out.split(p, p, v, lanes).reorder(v, p, o, *outer).vectorize(v).unroll(p)
+        block = self.write(out, value, [*index[2:-1], tiles, n])
         level = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
         if self.w.each is not None:
             member_level = (self.w.each, m)
         else:
             member_level = (out, m) if value.members else level
         self.stages(level, member_level)
+        if block is not None:
+            self.w.stages[-1].func.compute_at(out, block)
         return out
+
+    def write(self, out: Func, value: Value, outer: list[Any]) -> Any:
+        """Schedule how a tile is written; gives the loop over blocks if they are written apart."""
+        p, o, v = self.w.p, self.w.o, self.w.v
+        product = self.w.stages[-1].product
+        if self.w.layout.rows_out:
+            self.write_rows(out, value, outer)
+        elif product is not None and not value.members:
+            return self.write_blocks(out, product, outer)
+        else:
+            out.split(p, p, v, self.w.schedule.lanes).reorder(v, p, o, *outer)
+            out.vectorize(v).unroll(p)
+        return None
+
+    def write_blocks(self, out: Func, product: Product, outer: list[Any]) -> Any:
+        """Write each block of the last product when it is summed, and not a whole tile at once."""
+        hl = self.w.hl  # many writes in a row would wait for the few that a processor has under way
+        p, o, v = self.w.p, self.w.o, self.w.v
+        block, within = hl.Var("block"), hl.Var("within")
+        out.split(o, block, within, product.block.outputs, hl.TailStrategy.GuardWithIf)
+        out.split(p, p, v, self.w.schedule.lanes).reorder(v, p, within, block, *outer)
+        out.vectorize(v).unroll(p).unroll(within)
+        return block
 
     def write_rows(self, out: Func, value: Value, outer: list[Any]) -> None:
         """Blocks of positions and channels are turned in registers and written row by row."""
@@ -75,7 +96,7 @@ class Placement:
 
     def stages(self, level: tuple[Any, Any], member_level: tuple[Any, Any]) -> None:
         """Compute what is stored for a tile within its loop, and for a member within that."""
-        if self.w.layout.rows_in:
+        if self.w.columns is not None:
             self.read_rows(level)
         for stage in self.w.stages:
             func, place = stage.func, member_level if stage.members else level
@@ -129,8 +150,12 @@ class Placement:
         act.split(p, po, pi, lanes * vectors).split(o, oo, oi, outputs, hl.TailStrategy.RoundUp)
         act.split(pi, pi, v, lanes).reorder(v, pi, oi, po, oo, *outer)
         act.vectorize(v).unroll(pi).unroll(oi)
+        self.sums(product, act, po)
+
+    def sums(self, product: Product, act: Func, loop: Any) -> None:
+        """Sum a block of a product where the loop over blocks asks for it."""
         total = product.total
-        total.compute_at(act, po)
+        total.compute_at(act, loop)
         self.in_registers(total)
         for number, sum_ in enumerate(product.sums):
             self.in_registers(total.update(number), sum_.along)

@@ -12,15 +12,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import halide as hl
 
-LATENCY = 4.0
-"""Steps of a sum cannot follow one another faster, in cycles."""
+LATENCY = 4.5
+"""Steps of a sum cannot follow one another faster, in cycles: a multiply-add takes 4, and more
+where anything holds it up."""
 
 OVERHEAD = 0.5
 """Cycles of a step besides its loads and multiply-adds."""
 
+PADDED = 1.02
+"""What blocks cost that do not divide the outputs: they write channels that nobody reads."""
+
 MANY_VECTORS, FEW_VECTORS = 4, 2
-"""Vectors of a tile. Four let products of few outputs hide the latency of their sums, and weights
-are read half as often as with two."""
+"""Vectors of a tile. Four let products of few outputs hide the latency of their sums; of two more
+layers stay in the first cache."""
+
+NARROW = 16
+"""With a wider layer two vectors are faster, if they are long."""
+
+LONG = 16
+"""Numbers of a long vector."""
 
 WIDE = 2048
 """With a wider layer a tile of four vectors outgrows the second cache."""
@@ -28,9 +38,9 @@ WIDE = 2048
 WIDEST = 16384
 """A tile of a wider layer falls out of every cache, and gains nothing."""
 
-COPIED_CHANNELS = 16
+COPIED_CHANNELS = 160
 """From so many input channels on, a planar tile is copied together first: every channel lies in a
-page of its own."""
+page of its own, and a processor finds about a hundred at a time without looking them up."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Block:
 
     Attributes:
         outputs: Output channels.
-        vectors: Vectors of positions.
+        vectors: Vectors of positions; single positions where vectors run across channels.
     """
 
     outputs: int
@@ -87,11 +97,13 @@ class Schedule:
         lanes: Positions in a vector.
         vectors: Vectors in a tile.
         registers: Registers that blocks may use.
+        across: Whether vectors run across channels, and not across positions.
     """
 
     lanes: int
     vectors: int
     registers: int
+    across: bool = False
 
     @property
     def tile(self) -> int:
@@ -111,25 +123,36 @@ class Schedule:
 
         Example:
             >>> Schedule(lanes=16, vectors=2, registers=32).block(256)
-            Block(outputs=13, vectors=2)
+            Block(outputs=8, vectors=2)
             >>> Schedule(lanes=16, vectors=4, registers=32).block(1)
             Block(outputs=1, vectors=4)
         """
+        if self.across:
+            return self._across(c_out)
         vectors = [v for v in (2, 1, 4) if self.vectors % v == 0]
         blocks = [
             Block(b, v)
             for v in vectors
             for b in range(min(c_out, self.registers), 0, -1)
-            if b * v + v + 1 < self.registers - 1
+            if b * v + v + 1 < self.registers
         ]
         return min(blocks, key=lambda block: _cycles(block, c_out, self.vectors))
+
+    def _across(self, c_out: int) -> Block:
+        """Two vectors of channels where they come out even, and as many positions as fit."""
+        wide = 2 if c_out % (2 * self.lanes) == 0 else 1
+        positions = 1
+        while 2 * positions * wide + wide + 1 < self.registers - 1:
+            positions *= 2
+        return Block(wide * self.lanes, min(positions, self.tile))
 
 
 def _cycles(block: Block, c_out: int, tile_vectors: int) -> float:
     """Cycles of one step of the sums of all outputs over a tile."""
     b, v = block.outputs, block.vectors
     step = max(b * v / 2, (b + v) / 2, LATENCY) + OVERHEAD
-    return -(-c_out // b) * (tile_vectors // v) * step
+    padded = PADDED if c_out % b else 1.0
+    return -(-c_out // b) * (tile_vectors // v) * step * padded
 
 
 def choose_schedule(widths: Sequence[int], machine: Machine) -> Schedule:
@@ -145,8 +168,9 @@ def choose_schedule(widths: Sequence[int], machine: Machine) -> Schedule:
     Example:
         >>> choose_schedule([4, 16, 8, 1], Machine(lanes=16, registers=32)).tile
         64
-        >>> choose_schedule([64, 4096, 64], Machine(lanes=16, registers=32)).tile
+        >>> choose_schedule([64, 64], Machine(lanes=16, registers=32)).tile
         32
     """
-    vectors = MANY_VECTORS if max(widths) <= WIDE else FEW_VECTORS
+    most = NARROW if machine.lanes >= LONG else WIDE
+    vectors = MANY_VECTORS if max(widths) <= most else FEW_VECTORS
     return Schedule(machine.lanes, vectors, machine.registers)

@@ -36,12 +36,15 @@ class Layout:
         rows_in: Whether the channels of a position lie side by side in the input.
         rows_out: The same of the output.
         parallel: Whether it runs on several threads.
+        dense: Whether it reads rows, and all rows that it reads or writes follow one another
+            without gaps.
     """
 
     dtype: str
     rows_in: bool
     rows_out: bool
     parallel: bool
+    dense: bool = False
 
 
 @dataclass(frozen=True)

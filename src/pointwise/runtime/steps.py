@@ -144,7 +144,7 @@ class StepWriter(Writer):
         total = hl.Func("total")
         p, o, m = self.p, self.o, self.m if each else 0
         index = self.index(each)
-        total[index] = b[o, m]
+        total[index] = hl.f32(0)
 
         def term(r: Expr) -> Expr:
             return read(p, r, m) * w[o % block.outputs, r, o // block.outputs, m]
@@ -153,7 +153,8 @@ class StepWriter(Writer):
         self.tokens.append((c_in, c_out, block))
         made = self.reading(total, c_out, room, each)
         made.stored, made.product = False, Product(total, sums, block)
-        return made
+        # the bias comes last: every term would be rounded to the size of a sum that begins with it
+        return self.mapped_at(made, lambda e, at: e + b[at.o, at.m if each else 0])
 
     def sums(
         self, total: Func, term: Callable[[Expr], Expr], c_in: int, each: bool

@@ -61,8 +61,11 @@ class Writer:
         if not self.layout.rows_in:
             value.stored = value.lies = self.layout.dtype == "float32"
             return value
-        image.dim(0).set_stride(hl.Expr())
+        image.dim(0).set_stride(c if self.layout.dense else hl.Expr())
         image.dim(1).set_stride(1)
+        if self.schedule.across:
+            value.stored = True
+            return value
         func = hl.Func("columns")
         func[self.p, self.o, self.n] = value.at(self.here)
         self.columns = (func, image)

@@ -1,0 +1,359 @@
+"""Chains inside larger networks: which are found, which are kept, and what a trial decides."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from runtime_chains import each_engine, network, outputs
+from torch import Tensor, nn
+
+from pointwise.nn import MLP, MLPConv, PointwiseConv, Projection
+from pointwise.runtime import compile as compile_
+from pointwise.runtime.chain import Chain
+from pointwise.runtime.compile import _compile_network
+from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
+from pointwise.runtime.lines import lines_of
+from pointwise.runtime.parts import CompiledPart, Part, compile_parts
+from pointwise.runtime.trial import AFTER, BEFORE
+
+
+class Classifier(nn.Module):
+    """Convolutions, an mlpconv, projections and a head, called by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 1),
+            nn.BatchNorm2d(16),
+            nn.GELU(),
+            nn.Conv2d(16, 8, 1),
+            nn.MaxPool2d(2),
+        )
+        self.block = MLPConv(8, (8, 12, 9), kernel=3)
+        self.shrink = Projection(9, 6)
+        self.single = PointwiseConv(6, 6)
+        self.head = MLP([6, 16, 4])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.single(self.shrink(self.block(self.stem(x))))
+        out: Tensor = self.head(y.mean((2, 3)))
+        return out
+
+
+def places(parts: tuple[Part, ...] | list[Part]) -> dict[str, Part]:
+    return {part.path: part for part in parts}
+
+
+@each_engine
+def test_chains_are_found_in_a_larger_network(engine: Engine) -> None:
+    torch.manual_seed(0)
+    net = Classifier()
+    net(torch.randn(4, 3, 32, 32))  # statistics of the norms
+    net.eval()
+    x = torch.randn(4, 3, 32, 32)
+    compiled = compile_(net, example=x, engine=engine)
+    torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-5, rtol=1e-5)
+    found = places(compiled.parts)
+    assert {path: part.what for path, part in found.items() if part.engine == engine} == {
+        "stem.1": "8 scale relu -> 16 gelu -> 8",
+        "block.mlp": "8 -> 12 relu -> 9 relu",
+        "shrink": "9 -> 6 relu -> 6",
+        "head": "6 -> 16 relu -> 4",
+    }
+    assert found["stem.0"].reason == "Conv2d has kernel size (3, 3), not 1"
+    assert found["stem.7"].reason == "MaxPool2d is not known as a pointwise map"
+    assert list(found) == [
+        "stem.0",
+        "stem.1",
+        "stem.7",
+        "block.conv.conv",
+        "block.mlp",
+        "shrink",
+        "head",
+    ]
+    assert not any(isinstance(module, CompiledPart) for module in net.modules())
+    with pytest.raises(ValueError, match=r"^axis and out are for networks that are one chain"):
+        compiled(x, axis=1)
+
+
+def test_a_module_used_twice_in_a_sequence_is_left_alone() -> None:
+    twin = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1))
+    net = nn.Sequential(twin, nn.MaxPool2d(2), twin).eval()
+    x = torch.randn(1, 3, 8, 8)
+    compiled = compile_(net, example=x, engine="chunks")
+    torch.testing.assert_close(compiled(x), outputs(net, x))
+
+
+# --- Forwards written by hand ---
+
+
+class Block(nn.Module):
+    """Called by name, in another order than the modules were made in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave, self.act, self.enter = nn.Linear(8, 3), nn.GELU(), nn.Linear(3, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.leave(self.act(self.enter(x)))
+
+
+class Listed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3), nn.Tanh()])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x.abs()
+
+
+class Branching(nn.Module):
+    """A value in the middle is read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.b(self.a(x))
+        return h + self.c(h)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(self.b(self.a(x)))) * 2
+
+
+class TwoNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.again = self.b
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.again(self.a(x)) * 2
+
+
+class ReadsWeights(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x))) @ self.c.weight
+
+
+class LooksAtValues(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.c(self.b(self.a(x)))
+        return h if h.sum() > 0 else -h
+
+
+LINES: dict[str, tuple[Callable[[], nn.Module], list[list[str]]]] = {
+    "block": (Block, [["enter", "act", "leave"]]),
+    "list": (Listed, [["layers.0", "layers.1", "layers.2", "layers.3"]]),
+    "branching": (Branching, [["a", "b"]]),
+    "twice": (Twice, []),
+    "two_names": (TwoNames, []),
+    "reads_weights": (ReadsWeights, [["a", "b"]]),
+    "looks_at_values": (LooksAtValues, []),
+    "sequence": (lambda: nn.Sequential(nn.ReLU(), nn.Tanh()), [["0", "1"]]),
+    "known": (lambda: MLP([3, 4, 1]), []),
+    "leaf": (nn.ReLU, []),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_are_modules_that_feed_one_another(name: str) -> None:
+    make, expected = LINES[name]
+    assert lines_of(make().eval()) == expected
+
+
+@pytest.mark.parametrize("name", ["block", "list", "branching", "twice", "two_names"])
+@pytest.mark.parametrize("more", ["reads_weights", "looks_at_values"])
+def test_forwards_by_hand_give_the_same(name: str, more: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(LINES[name][0](), LINES[more][0]()).eval()
+    x = torch.randn(50, 3)
+    compiled = compile_(net, example=x, engine="chunks")
+    torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-6, rtol=1e-6)
+
+
+def test_a_block_by_hand_is_one_chain() -> None:
+    made, parts = compile_parts(nn.Sequential(Block()).eval(), make_chunks)
+    assert [str(part) for part in parts] == ["0.enter: 3 -> 8 gelu -> 3: chunks"]
+    assert isinstance(made.get_submodule("0.enter"), CompiledPart)
+    assert isinstance(made.get_submodule("0.leave"), nn.Identity)
+
+
+# --- Trials ---
+
+
+def make_chunks(chain: Chain, dtype: torch.dtype) -> CompiledChain:
+    return CompiledChain(chain, engine="chunks", dtype=dtype)
+
+
+def timed(speedup: float, noise: float = 1.0) -> Callable[..., dict[str, list[float]]]:
+    """A stand-in for the clock, by which compiled code is so many times faster."""
+
+    def timer(calls: Mapping[str, Any], *, seconds: float) -> dict[str, list[float]]:
+        for call in calls.values():
+            call()
+        return {BEFORE: [speedup, speedup * noise] * 9, AFTER: [1.0] * 18}
+
+    return timer
+
+
+def pixels(*modules: nn.Module) -> nn.Module:
+    """A network that is no chain, with modules on 256 x 256 pixels in its middle."""
+    return nn.Sequential(nn.MaxPool2d(2), *modules, nn.MaxPool2d(2)).eval()
+
+
+ONE = (nn.Conv2d(16, 64, 1), nn.ReLU())
+TWO = (*ONE, nn.Conv2d(64, 16, 1))
+X = torch.randn(1, 16, 512, 512, generator=torch.Generator().manual_seed(0))
+
+RULE: dict[str, tuple[tuple[nn.Module, ...], float, float, str]] = {
+    "two_faster": (TWO, 1.5, 1.01, ""),
+    "two_as_fast": (TWO, 0.99, 1.05, ""),
+    "two_slower": (TWO, 0.8, 1.01, "compiled it is slower on the example: 0.80x (0.80 to 0.81)"),
+    "one_faster": (ONE, 1.5, 1.01, ""),
+    "one_as_fast": (ONE, 0.99, 1.05, "compiled it is as fast on the example: 1.01x (0.99 to 1.04)"),
+    "one_slower": (ONE, 0.8, 1.01, "compiled it is slower on the example: 0.80x (0.80 to 0.81)"),
+}
+
+
+@pytest.mark.parametrize("name", RULE)
+def test_a_part_must_gain(name: str) -> None:
+    modules, speedup, noise, reason = RULE[name]
+    made, parts = compile_parts(
+        pixels(*modules), make_chunks, example=X, timer=timed(speedup, noise)
+    )
+    part = places(parts)["1"]
+    assert part.reason == reason
+    assert part.engine == ("PyTorch" if reason else "chunks")
+    assert isinstance(made.get_submodule("1"), nn.Conv2d if reason else CompiledPart)
+
+
+def test_a_single_matrix_that_takes_no_time_is_not_tried() -> None:
+    def no_timer(calls: Any, *, seconds: float) -> Any:
+        raise AssertionError("it was timed")
+
+    small = torch.randn(1, 16, 8, 8)
+    _, parts = compile_parts(pixels(*ONE), make_chunks, example=small, timer=no_timer)
+    assert places(parts)["1"].reason == "a single matrix, which gains too little by fusion"
+
+
+def test_a_lone_matrix_is_never_tried() -> None:
+    _, parts = compile_parts(pixels(ONE[0]), make_chunks, example=X, timer=timed(9.0))
+    assert places(parts)["1"].reason == "a single map gains nothing by fusion"
+
+
+@each_engine
+def test_without_a_trial_two_matrices_are_compiled(engine: Engine) -> None:
+    small = torch.randn(1, 16, 8, 8)
+    for modules, used in ((ONE, "PyTorch"), (TWO, engine)):
+        compiled = compile_(pixels(*modules), example=small, engine=engine)
+        assert places(compiled.parts)["1"].engine == used
+
+
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = network(3, 4, 3), network(3, 5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x) * 2
+
+
+def test_what_the_example_does_not_reach_is_left_alone() -> None:
+    x = torch.randn(50, 3)
+    made, parts = compile_parts(Unused().eval(), make_chunks, example=x, timer=timed(2.0))
+    assert places(parts)["unused"].reason == "the example does not reach it"
+    assert places(parts)["used"].engine == "chunks"
+    torch.testing.assert_close(made(x).shape, x.shape)
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x=x) * 2
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(input=x) * 2
+
+
+def test_what_takes_its_input_by_name_is_left_alone() -> None:
+    x = torch.randn(50, 3)
+    made, parts = compile_parts(Mixed().eval(), make_chunks, example=x, timer=timed(2.0))
+    assert places(parts)["inner"].reason == "it is called with something else than one tensor"
+    assert made(x).shape == x.shape
+    _, parts = compile_parts(Named().eval(), make_chunks, example=x, timer=timed(2.0))
+    assert places(parts)["inner.enter"].engine == "chunks"
+
+
+def test_a_network_that_would_be_slower_as_a_whole_stays_as_it_is() -> None:
+    rounds = iter([2.0, 0.5])  # the part gains, the whole does not
+
+    def timer(calls: Mapping[str, Any], *, seconds: float) -> dict[str, list[float]]:
+        return {BEFORE: [next(rounds)] * 9, AFTER: [1.0] * 9}
+
+    net = pixels(*TWO)
+    compiled = _compile_network(net, X, "auto", "", timer)
+    part = places(compiled.parts)["1"]
+    assert part.engine == "PyTorch"
+    assert part.reason == "the network as a whole would be slower: 0.50x (0.50 to 0.50)"
+    assert not any(isinstance(module, CompiledPart) for module in compiled.run.modules())
+    assert compiled.run is not net
+    assert torch.equal(compiled(X), outputs(net, X))
+
+
+class ReadsSizes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x))).view(-1, self.c.out_features) * 2
+
+
+def test_a_network_that_reads_what_was_replaced_stays_as_it_is() -> None:
+    net, x = ReadsSizes().eval(), torch.randn(50, 3)
+    compiled = compile_(net, example=x, engine="chunks")
+    assert places(compiled.parts)["a"].reason == (
+        "the network reads more of it: 'Identity' object has no attribute 'out_features'"
+    )
+    assert torch.equal(compiled(x), outputs(net, x))
+
+
+def test_without_halide_a_larger_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "halide", None)
+    with pytest.warns(UserWarning, match=re.escape(NO_HALIDE)) as caught:
+        compiled = compile_(pixels(*TWO), example=X)
+    assert caught[0].filename == __file__
+    torch.testing.assert_close(compiled(X), outputs(pixels(*TWO), X), atol=1e-5, rtol=1e-5)
