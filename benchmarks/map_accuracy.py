@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 from pointwise.data.scenes import open_scene
 from pointwise.estimators import PointwiseClassifier
 from pointwise.maps import predict_map
-from pointwise.maps.preview import write_preview
+from pointwise.maps.previews import write_preview
 from pointwise.studies.rasters import labelled_table
 from shared_data import DATA
 

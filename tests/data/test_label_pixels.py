@@ -12,8 +12,8 @@ import shapely
 from shapely import MultiPoint, MultiPolygon, Point, box
 
 from labelled_scenes import LANDSAT, grid, write_raster, write_shapes
-from pointwise.data.label_pixels import read_labels
-from pointwise.data.label_values import take_pixels
+from pointwise.data.pixel_labels import read_labels
+from pointwise.data.pixel_labels.values import take_pixels
 from pointwise.data.scenes import Scene, open_scene
 from pointwise.errors import DataError, DataWarning
 
@@ -77,7 +77,7 @@ def test_measured_values_stay_fractions(tmp_path):
 
 
 def test_large_rasters_are_gone_through_in_strips(tmp_path, monkeypatch):
-    monkeypatch.setattr("pointwise.data.label_raster._STRIP", 24 * 3)
+    monkeypatch.setattr("pointwise.data.pixel_labels.raster._STRIP", 24 * 3)
     path = write_raster(tmp_path / "cover.tif", cover(), nodata=0, blockysize=2)
     assert found(path) == {(3, 4): 1, (3, 5): 1, (19, 23): 2}
 
@@ -306,7 +306,7 @@ def test_polygons_agree_with_their_definition(tmp_path):
 def test_large_polygons_are_gone_through_in_strips(tmp_path, monkeypatch):
     path = write_shapes(tmp_path / "p.gpkg", [box(2, 1, 20, 19)], cover=["a"])
     whole = found(path)
-    monkeypatch.setattr("pointwise.data.label_shapes._STRIP", 40)
+    monkeypatch.setattr("pointwise.data.pixel_labels.shapes._STRIP", 40)
     assert found(path) == whole
     assert len(whole) == 18 * 18
 

@@ -16,8 +16,8 @@ from scene_cases import (
     write,
 )
 
-from pointwise.data.scene_agreement import grid_difference, show_crs
 from pointwise.data.scenes import Grid, open_scene
+from pointwise.data.scenes.agreement import grid_difference, show_crs
 
 rasterio = pytest.importorskip("rasterio")
 

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from scene_cases import numbers, scene_warning, write, write_vrt
 
-from pointwise.data.scene_raster import RasterFile
 from pointwise.data.scenes import Scene, open_scene
+from pointwise.data.scenes.raster import RasterFile
 
 pytest.importorskip("rasterio")
 

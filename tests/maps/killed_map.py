@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from map_rasters import map_to, pixels, write_raster
 
-from pointwise.maps import windows
+from pointwise.maps.files import windows
 
 OLD = b"the map that was there before"
 KILLS = 10

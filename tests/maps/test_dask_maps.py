@@ -15,8 +15,8 @@ from torch import nn
 from pointwise.maps.outputs import plan_output
 from pointwise.maps.pixel_model import PixelModel, as_pixel_model
 from pointwise.maps.predictor import Predictor
-from pointwise.maps.xarray_blocks import BlockMap
 from pointwise.maps.xarrays import map_dataarray
+from pointwise.maps.xarrays.blocks import BlockMap
 from pointwise.nn import MLP
 
 da = pytest.importorskip("dask.array")
@@ -82,7 +82,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
         made = 0
         threads: list[int] = []  # noqa: RUF012
 
-    monkeypatch.setattr("pointwise.maps.xarray_blocks.Predictor", Fresh)
+    monkeypatch.setattr("pointwise.maps.xarrays.blocks.Predictor", Fresh)
     return Fresh
 
 

@@ -75,8 +75,8 @@ def test_bands_in_files_of_their_own_in_another_order(tmp_path):
 
 @pytest.mark.parametrize("block", [(1, 3000), (64, 64)], ids=["strips", "tiles"])
 def test_a_map_in_many_sheets_and_pieces(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("pointwise.maps.windows.SHEET_PIXELS", 40_000)
-    monkeypatch.setattr("pointwise.maps.windows.PIECE_PIXELS", 7_000)
+    monkeypatch.setattr("pointwise.maps.files.windows.SHEET_PIXELS", 40_000)
+    monkeypatch.setattr("pointwise.maps.files.windows.PIECE_PIXELS", 7_000)
     values = pixels(300, 3000)
     tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64} if block[1] == 64 else {}
     scene = write_raster(tmp_path / "scene.tif", values, **{"blockysize": 1, **tiles})
@@ -92,7 +92,7 @@ def test_a_map_in_many_sheets_and_pieces(tmp_path, monkeypatch, block):
 @pytest.mark.parametrize("compress", ["deflate", "zstd", "lzw", "none"])
 @pytest.mark.parametrize("asked", ["class", "proba"])
 def test_the_same_call_gives_the_same_bytes(tmp_path, monkeypatch, compress, asked):
-    monkeypatch.setattr("pointwise.maps.windows.SHEET_PIXELS", 40_000)
+    monkeypatch.setattr("pointwise.maps.files.windows.SHEET_PIXELS", 40_000)
     scene = write_raster(tmp_path / "scene.tif", pixels(700, 600))
     files = [tmp_path / f"map{n}.tif" for n in range(3)]
     for file in files:

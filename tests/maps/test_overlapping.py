@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pointwise.maps.overlapping import overlap
+from pointwise.maps.files.overlapping import overlap
 
 WAIT = 60.0
 

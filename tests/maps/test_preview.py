@@ -12,12 +12,11 @@ from rasterio import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from pointwise.errors import DataError
-from pointwise.maps import preview_reading
 from pointwise.maps.colours import map_colour
-from pointwise.maps.preview import write_preview
-from pointwise.maps.preview_drawing import HATCH, PAPER, Legend, Sheet, wrap
-from pointwise.maps.preview_legends import draw_classes, draw_numbers
-from pointwise.maps.preview_reading import SmallMap, read_small
+from pointwise.maps.previews import reading, write_preview
+from pointwise.maps.previews.drawing import HATCH, PAPER, Legend, Sheet, wrap
+from pointwise.maps.previews.legends import draw_classes, draw_numbers
+from pointwise.maps.previews.reading import SmallMap, read_small
 
 NAMES = {1: "forest", 2: "water", 7: "developed"}
 COLOURS = {1: (0, 114, 178), 2: (230, 159, 0), 7: (0, 158, 115)}
@@ -296,7 +295,7 @@ SIZES = {"smaller": (40, 30), "odd": (37, 61), "the same": (100, 130), "larger":
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("block", [None, 32], ids=["strips", "tiles"])
 def test_reading_in_windows_gives_middles_means_and_counts(size, block, monkeypatch):
-    monkeypatch.setattr(preview_reading, "WINDOW_PIXELS", 1500)
+    monkeypatch.setattr(reading, "WINDOW_PIXELS", 1500)
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 5, (100, 130)).astype(np.uint8 if block else np.int32)
     map_file(classes, block=block)

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from pointwise.maps.windows import Cut, cut_sheets, plan_cut
+from pointwise.maps.files.windows import Cut, cut_sheets, plan_cut
 
 MB = 1 << 20
 

@@ -12,10 +12,10 @@ from pointwise.errors import DataError, DataWarning
 from pointwise.maps.arrays import map_array
 from pointwise.maps.outputs import plan_output
 from pointwise.maps.pixel_model import InputBand, PixelModel, as_pixel_model
-from pointwise.maps.xarray_attrs import flag_words
-from pointwise.maps.xarray_bands import fill_values
-from pointwise.maps.xarray_blocks import common_type, parts
 from pointwise.maps.xarrays import map_dataarray
+from pointwise.maps.xarrays.attrs import flag_words
+from pointwise.maps.xarrays.bands import fill_values
+from pointwise.maps.xarrays.blocks import common_type, parts
 from pointwise.nn import MLP
 
 xr = pytest.importorskip("xarray")
@@ -149,8 +149,8 @@ def test_large_rasters_go_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     values = pixels(13, 11)
     values[2, 5, 5] = np.nan
     expected = mapped(classifier(), scene(values), "proba")
-    monkeypatch.setattr("pointwise.maps.xarray_blocks.PART_VALUES", 24)
-    monkeypatch.setattr("pointwise.maps.xarrays.WINDOW_POSITIONS", 40)
+    monkeypatch.setattr("pointwise.maps.xarrays.blocks.PART_VALUES", 24)
+    monkeypatch.setattr("pointwise.maps.xarrays.labelled.WINDOW_POSITIONS", 40)
     made = mapped(classifier(), scene(values), "proba")
     xr.testing.assert_allclose(made, expected)
 
@@ -532,7 +532,7 @@ def test_a_file_without_dask_is_read_by_windows(
     values = pixels(40, 30)
     raster = scene(values)
     raster.to_zarr(tmp_path / "scene.zarr", encoding={"reflectance": {"chunks": (3, 16, 8)}})
-    monkeypatch.setattr("pointwise.maps.xarrays.WINDOW_POSITIONS", 300)
+    monkeypatch.setattr("pointwise.maps.xarrays.labelled.WINDOW_POSITIONS", 300)
     stored = xr.open_zarr(tmp_path / "scene.zarr", chunks=None)["reflectance"]
     made = mapped(classifier(), stored)
     check_same(made.values, map_array(classifier(), values, bands=NAMES))

@@ -148,6 +148,6 @@ def share_of_blocks(valid: str | None) -> float:
 
 
 def _labels_pixels(labels: Path) -> bool:
-    from pointwise.data.label_pixels import is_vector
+    from pointwise.data.pixel_labels import is_vector
 
     return is_vector(labels) or labels.suffix.lower() in RASTERS

@@ -109,7 +109,7 @@ def predict_rasters(
         DataError: If an option does not fit the model, or a raster not the model.
     """
     from pointwise.maps.files import map_files
-    from pointwise.maps.preview import write_preview
+    from pointwise.maps.previews import write_preview
 
     _check_preview(asked.preview)
     made = _pixel_model(model)
@@ -258,7 +258,7 @@ def _print_classes(summary: "MapSummary", plan: "Output") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from pointwise.maps.preview_legends import share
+    from pointwise.maps.previews.legends import share
 
     table = Table()
     for name in ("number", "class", "pixels", "share"):

@@ -7,7 +7,7 @@ from pointwise.maps.outputs import Output, plan_output
 from pointwise.maps.pixel_model import InputBand, PixelModel, as_pixel_model
 from pointwise.maps.predict_map import predict_map
 from pointwise.maps.predictor import Predictor
-from pointwise.maps.preview import write_preview
+from pointwise.maps.previews import write_preview
 from pointwise.maps.xarrays import map_dataarray
 
 __all__ = [

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.label_marks import counted
-from pointwise.data.label_pixels import LabelledPixels, read_labels
-from pointwise.data.label_values import take_pixels
+from pointwise.data.pixel_labels import LabelledPixels, read_labels
+from pointwise.data.pixel_labels.marks import counted
+from pointwise.data.pixel_labels.values import take_pixels
 from pointwise.data.scenes import Scene, open_scene
 from pointwise.errors import DataError
 from pointwise.studies.parts import Say, Task, check_columns, choose_task, take_apart

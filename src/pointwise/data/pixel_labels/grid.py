@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.scene_agreement import show_crs
-from pointwise.data.scene_parts import Grid, need
+from pointwise.data.scenes.agreement import show_crs
+from pointwise.data.scenes.parts import Grid, need
 from pointwise.errors import DataError, DataWarning
 
 TOLERANCE = 0.1

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.label_grid import check_same_grid
-from pointwise.data.label_marks import Marks, as_whole, counted
 from pointwise.data.names import shorten
-from pointwise.data.scene_parts import Grid
+from pointwise.data.pixel_labels.grid import check_same_grid
+from pointwise.data.pixel_labels.marks import Marks, as_whole, counted
 from pointwise.data.scenes import open_scene
+from pointwise.data.scenes.parts import Grid
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.label_marks import settle
-from pointwise.data.label_raster import read_label_raster
-from pointwise.data.label_vectors import read_label_vectors
-from pointwise.data.scene_parts import Grid
+from pointwise.data.pixel_labels.marks import settle
+from pointwise.data.pixel_labels.raster import read_label_raster
+from pointwise.data.pixel_labels.vectors import read_label_vectors
+from pointwise.data.scenes.parts import Grid
 from pointwise.errors import DataError
 
 VECTORS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml", ".zip")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.label_grid import to_pixels
-from pointwise.data.scene_parts import Grid, need
+from pointwise.data.pixel_labels.grid import to_pixels
+from pointwise.data.scenes.parts import Grid, need
 
 _STRIP = 4_000_000
 """Pixels of a polygon's box that are burnt together."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.label_grid import box, extent, warn_without_crs
-from pointwise.data.label_marks import Marks, as_whole, counted
-from pointwise.data.label_shapes import Covered, cover
 from pointwise.data.names import shorten
-from pointwise.data.scene_agreement import show_crs
-from pointwise.data.scene_parts import Grid, need
+from pointwise.data.pixel_labels.grid import box, extent, warn_without_crs
+from pointwise.data.pixel_labels.marks import Marks, as_whole, counted
+from pointwise.data.pixel_labels.shapes import Covered, cover
+from pointwise.data.scenes.agreement import show_crs
+from pointwise.data.scenes.parts import Grid, need
 from pointwise.errors import DataError, first_line
 
 if TYPE_CHECKING:

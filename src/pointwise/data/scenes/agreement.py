@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pointwise.data.names import shorten
-from pointwise.data.scene_parts import (
+from pointwise.data.scenes.parts import (
     Grid,
     SceneBand,
     SceneFile,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pointwise.data.scene_parts import (
+from pointwise.data.scenes.parts import (
     IDENTITY,
     Grid,
     SceneBand,

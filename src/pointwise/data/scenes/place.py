@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.scene_parts import Grid, Transform
+from pointwise.data.scenes.parts import Grid, Transform
 from pointwise.errors import DataWarning
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.scene_damage import check_whole
-from pointwise.data.scene_header import (
+from pointwise.data.scenes.damage import check_whole
+from pointwise.data.scenes.header import (
     alpha_and_bands,
     band_of,
     block_of,
     grid_of_raster,
     warn_of_scales,
 )
-from pointwise.data.scene_parts import Window, is_full, mark_value, need
+from pointwise.data.scenes.parts import Window, is_full, mark_value, need
 from pointwise.errors import DataError, first_line
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointwise.data.names import shorten
-from pointwise.data.scene_agreement import own_names, same_grid, show_crs, warn_of_rounding
-from pointwise.data.scene_parts import (
+from pointwise.data.scenes.agreement import own_names, same_grid, show_crs, warn_of_rounding
+from pointwise.data.scenes.parts import (
     Grid,
     SceneBand,
     SceneFile,
@@ -19,8 +19,8 @@ from pointwise.data.scene_parts import (
     common_dtype,
     show_nodata,
 )
-from pointwise.data.scene_paths import scene_files, store_engine
-from pointwise.data.scene_raster import RasterFile
+from pointwise.data.scenes.paths import scene_files, store_engine
+from pointwise.data.scenes.raster import RasterFile
 from pointwise.errors import DataError
 
 __all__ = ["Grid", "Scene", "SceneBand", "open_scene"]
@@ -189,7 +189,7 @@ def open_scene(paths: str | Path | Sequence[str | Path], *, variable: str | None
 def _open_file(file: str, variable: str | None) -> SceneFile:
     engine = store_engine(file)
     if engine is not None:
-        from pointwise.data.scene_store import StoreFile
+        from pointwise.data.scenes.store import StoreFile
 
         return StoreFile(file, engine, variable)
     if variable is not None:

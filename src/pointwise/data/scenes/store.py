@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.scene_axes import find_axes
-from pointwise.data.scene_damage import check_chunks
-from pointwise.data.scene_parts import SceneBand, Window, fitting_nodata, is_full, mark_value, need
-from pointwise.data.scene_place import grid_of
-from pointwise.data.scene_variables import Layers, band_names, pick_layers
+from pointwise.data.scenes.axes import find_axes
+from pointwise.data.scenes.damage import check_chunks
+from pointwise.data.scenes.parts import SceneBand, Window, fitting_nodata, is_full, mark_value, need
+from pointwise.data.scenes.place import grid_of
+from pointwise.data.scenes.variables import Layers, band_names, pick_layers
 from pointwise.errors import DataError, first_line
 
 if TYPE_CHECKING:

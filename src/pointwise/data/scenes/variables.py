@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pointwise.data.names import shorten
-from pointwise.data.scene_axes import spatial_axes
-from pointwise.data.scene_parts import refuse_complex
-from pointwise.data.scene_paths import by_number
+from pointwise.data.scenes.axes import spatial_axes
+from pointwise.data.scenes.parts import refuse_complex
+from pointwise.data.scenes.paths import by_number
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:

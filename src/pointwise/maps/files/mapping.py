@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.scene_parts import Window, common_dtype, need
 from pointwise.data.scenes import Scene
+from pointwise.data.scenes.parts import Window, common_dtype, need
 from pointwise.errors import DataError
-from pointwise.maps.map_writer import (
+from pointwise.maps.files.overlapping import overlap
+from pointwise.maps.files.windows import Cut, Sheet, cut_sheets, plan_cut
+from pointwise.maps.files.writer import (
     COMPRESSIONS,
     Compression,
     MapWriter,
@@ -25,10 +27,8 @@ from pointwise.maps.map_writer import (
 )
 from pointwise.maps.matching import match_bands
 from pointwise.maps.outputs import Output
-from pointwise.maps.overlapping import overlap
 from pointwise.maps.pixel_model import PixelModel
 from pointwise.maps.predictor import Predictor
-from pointwise.maps.windows import Cut, Sheet, cut_sheets, plan_cut
 from pointwise.runtime.compiled import Engine
 
 Array = NDArray[Any]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pointwise.data.scene_parts import Window
+from pointwise.data.scenes.parts import Window
 
 TILE = 256
 """Rows and columns of a tile of the map."""

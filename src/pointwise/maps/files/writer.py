@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from numpy.typing import NDArray
 
 from pointwise._atomic import replace_file
-from pointwise.data.scene_parts import IDENTITY, Grid, Window, need
+from pointwise.data.scenes.parts import IDENTITY, Grid, Window, need
 from pointwise.errors import DataError, first_line
 from pointwise.maps.outputs import Output
 

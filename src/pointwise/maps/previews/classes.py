@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pointwise.maps.colours import Colour
-from pointwise.maps.map_writer import CLASSES_TAG
+from pointwise.maps.files.writer import CLASSES_TAG
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

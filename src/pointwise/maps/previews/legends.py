@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointwise.maps.colours import Colour, map_colour
-from pointwise.maps.preview_drawing import Bar, Entry, Legend
-from pointwise.maps.preview_reading import SmallMap
+from pointwise.maps.previews.drawing import Bar, Entry, Legend
+from pointwise.maps.previews.reading import SmallMap
 
 NO_DATA = "no data"
 WIDEST_FIGURE = "100.0 %"

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pointwise._atomic import write_bytes
 from pointwise.data.names import shorten
 from pointwise.errors import DataError, first_line
-from pointwise.maps.preview_classes import read_classes
-from pointwise.maps.preview_drawing import Sheet, hatch
-from pointwise.maps.preview_legends import draw_classes, draw_numbers, planned_legend
-from pointwise.maps.preview_reading import middles, read_small
+from pointwise.maps.previews.classes import read_classes
+from pointwise.maps.previews.drawing import Sheet, hatch
+from pointwise.maps.previews.legends import draw_classes, draw_numbers, planned_legend
+from pointwise.maps.previews.reading import middles, read_small
 
 if TYPE_CHECKING:
     from PIL.Image import Image

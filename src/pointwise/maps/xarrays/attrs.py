@@ -94,8 +94,10 @@ def dress(
     """
     import xarray as xr
 
-    (band,) = [dim for dim in dims if dim not in template.dims] or [None]
-    coords = template.coords if band not in template.coords else template.drop_vars(band).coords
+    band = next((dim for dim in dims if dim not in template.dims), None)
+    coords = template.coords
+    if band is not None and band in coords:
+        coords = template.drop_vars(band).coords
     made = xr.DataArray(
         data,
         coords=coords,

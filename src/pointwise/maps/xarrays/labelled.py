@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pointwise.maps.matching import match_bands
 from pointwise.maps.outputs import Output
 from pointwise.maps.pixel_model import PixelModel
-from pointwise.maps.xarray_attrs import dress
-from pointwise.maps.xarray_bands import Bands, bands_of, check_numeric, fill_values
-from pointwise.maps.xarray_blocks import BlockMap, parts, run_task
+from pointwise.maps.xarrays.attrs import dress
+from pointwise.maps.xarrays.bands import Bands, bands_of, check_numeric, fill_values
+from pointwise.maps.xarrays.blocks import BlockMap, parts, run_task
 
 if TYPE_CHECKING:
     import xarray as xr
