@@ -11,7 +11,7 @@ import pandas as pd
 import rasterio
 
 from pointwise.estimators import PointwiseClassifier
-from pointwise.maps.preview import write_preview
+from pointwise.maps.previews import write_preview
 
 BANDS = ("green", "red", "infrared")
 COLOURS = {"water": (60, 40, 20), "forest": (40, 35, 160), "field": (80, 110, 120)}

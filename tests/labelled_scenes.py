@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointwise.data.scene_parts import Grid
+from pointwise.data.scenes.parts import Grid
 
 CRS = "EPSG:32632"
 PLACE = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_200.0)
