@@ -51,6 +51,11 @@ TABLE = {}
 def talks():
     print("hello")
     return build()
+
+def normed():
+    norm = nn.BatchNorm2d(8)
+    norm.running_mean.uniform_(-1, 1)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), norm, nn.ReLU())
 """
 SMALL = "convert convert_net:build --input 3,16,16"
 OUT = "--to conv --out new.safetensors"

@@ -13,8 +13,9 @@ from torch import nn
 
 from pointwise.estimators import load
 from pointwise.networks import build
-from pointwise.surgery.conversion import to_conv, to_linear
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.convolutionalize import convolutionalize
+from pointwise.surgery.fold import fold
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +37,16 @@ X = torch.linspace(-1, 1, 4 * 3 * 16 * 16).reshape(4, 3, 16, 16)
 # --- What is written ---
 
 
-@pytest.mark.parametrize("to", ["conv", "linear", "dense"])
+@pytest.mark.parametrize("to", ["conv", "linear", "pointwise", "dense", "fold"])
 def test_weights_are_those_of_the_converted_network(to, pointwise, model):
     ran = pointwise(f"{SMALL} --to {to} --out new.safetensors")
     assert (ran.code, ran.err) == (0, "")
     ways = {
         "conv": lambda: to_conv(model),
         "linear": lambda: to_linear(model),
+        "pointwise": lambda: to_pointwise(model),
         "dense": lambda: convolutionalize(model, X),
+        "fold": lambda: fold(model, X),
     }
     expected, swaps = ways[to]()
     assert load_file("new.safetensors").keys() == expected.state_dict().keys()
@@ -58,7 +61,7 @@ def test_weights_are_those_of_the_converted_network(to, pointwise, model):
     assert f"{told['converted']} layer" in ran.out
 
 
-@pytest.mark.parametrize("to", ["conv", "linear", "torch"])
+@pytest.mark.parametrize("to", ["conv", "linear", "pointwise", "torch", "fold"])
 def test_an_exported_program_computes_the_same_for_any_batch(to, pointwise, model):
     ran = pointwise(f"{SMALL} --to {to} --out new.pt2")
     assert (ran.code, ran.err) == (0, "")
@@ -76,6 +79,23 @@ def test_a_dense_program_takes_larger_images(pointwise, model):
     dense, _ = convolutionalize(model, X)
     torch.testing.assert_close(program(large), dense(large))
     assert program(large).shape == (2, 5, 7, 5)
+
+
+def test_norms_are_folded(pointwise):
+    ran = pointwise(
+        "convert convert_net:normed --input 3,8,8 --to fold --out new.safetensors --json"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    told = json.loads(ran.out)
+    by_path = {swap["path"]: swap for swap in told["swaps"]}
+    assert by_path["1"]["reason"] == "folded into '0'"
+    assert load_file("new.safetensors").keys() == {"0.weight", "0.bias"}
+
+
+def test_nothing_to_fold_is_told(pointwise):
+    ran = pointwise("convert convert_net:looks --input 4 --to fold --out new.safetensors")
+    assert ran.code == 0
+    assert ran.out.startswith("no layer to convert; equal to 0 (0 of the largest output)")
 
 
 def test_json_tells_what_was_done_and_how_equal_it_is(pointwise):

@@ -9,7 +9,10 @@ import pytest
 
 from pointwise.cli.app import app
 
-COMMANDS = ["fit", "predict", "evaluate", "report", "cost", "whatif", "compare", "convert", "bench"]
+COMMANDS = [
+    *("fit", "predict", "evaluate", "report", "cost", "whatif", "compare", "convert", "compress"),
+    "bench",
+]
 
 
 def test_the_commands_are_these():

@@ -1,4 +1,8 @@
-"""Kills processes that make a map, and looks at what is there after each; run by its test."""
+"""Kills processes that make a map, and looks at what is there after each; run by its test.
+
+This process makes no map itself: it would have threads then, and a fork of it might wait for locks
+that they held. All that is made is made in children.
+"""
 
 import json
 import os
@@ -6,6 +10,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,16 @@ def make(folder: Path, pipe: int | None = None) -> None:
             time.sleep(0.01)
 
     map_to(folder / "map.tif", folder / "scene.tif", progress=slow, compress="deflate")
+
+
+def in_child(call: Callable[[], None]) -> None:
+    """Do something in a child, and wait for it."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(100)
+        call()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def killed(folder: Path, pieces: int, moments: random.Random) -> bool:
@@ -63,17 +78,17 @@ def kills(folder: Path, whole: bytes, pieces: int, old: bytes | None, seed: int)
         there = map_file.read_bytes() if map_file.exists() else None
         seen["old" if there == old else "new" if there == whole else "broken"] += 1
         seen["left"] += len(left(folder)) > 1 + map_file.exists()
-        make(folder)
+        in_child(lambda: make(folder))
         seen["same"] += map_file.read_bytes() == whole and left(folder) == ["map.tif", "scene.tif"]
     return seen
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # a fork copies no threads, and torch would wait for them
+    torch.set_num_threads(1)
     windows.SHEET_PIXELS, windows.PIECE_PIXELS = 40_000, 20_000
     home = Path(sys.argv[1])
-    write_raster(home / "scene.tif", pixels(700, 600))
-    make(home)
+    in_child(lambda: write_raster(home / "scene.tif", pixels(700, 600)))
+    in_child(lambda: make(home))
     whole = (home / "map.tif").read_bytes()
     pieces = 24
     results = {

@@ -122,6 +122,18 @@ REFUSED = {
         lambda: nn.Conv2d(4, 4, 1, groups=2), "it has 2 groups, nn.Linear has none", to_linear
     ),
     "transposed": Refused(lambda: nn.ConvTranspose2d(4, 4, 1), "it is a transposed convolution"),
+    "bilinear": Refused(
+        lambda: nn.Bilinear(4, 3, 2),
+        "it multiplies two inputs with one another: it is no matrix on one",
+    ),
+    **{
+        kind.__name__: Refused(
+            lambda kind=kind: kind(4, 4),
+            "it is recurrent: its matrices run within each step, where no layer can take over",
+            to_conv,
+        )
+        for kind in (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
+    },
     "subclass": Refused(
         lambda: Scaled(4, 4), "Scaled is a subclass of Linear: its forward may differ"
     ),
@@ -224,6 +236,11 @@ def test_a_subclass_of_the_same_name_is_named_in_full() -> None:
     assert swaps[0].reason == (
         "library.layers.Linear is a subclass of Linear: its forward may differ"
     )
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM(4, 4), nn.Bilinear(4, 4, 4)], ids=["LSTM", "Bilinear"])
+def test_to_linear_passes_by_what_holds_linear_maps(layer: nn.Module) -> None:
+    assert to_linear(nn.Sequential(layer))[1] == []
 
 
 def test_out_projection_of_attention() -> None:

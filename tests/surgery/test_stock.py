@@ -190,8 +190,9 @@ def test_a_forward_that_branches_on_values_is_not_written_out() -> None:
     reasons = {swap.path: swap.reason for swap in swaps if swap.after is None}
     assert len(reasons) == len(swaps)
     assert reasons.pop("") == (
-        "its forward cannot be written out: ValueError: "
-        "its forward depends on the values of a tensor"
+        "its forward cannot be written out: in its own forward: it decides by the values of a "
+        "tensor, those of gt: compute both ways and choose by torch.where, or convert its parts "
+        "apart"
     )
     assert set(reasons.values()) == {"it is a part of the model, which stays"}
 

@@ -73,6 +73,28 @@ def check_chunks(store: str, variable: str) -> None:
             raise DataError(f"{store}: chunk {name} is truncated: it has {size:,} bytes")
 
 
+def count_lost_blocks(file: str | Path, dataset: Any) -> int:
+    """Count the blocks of a GeoTIFF that were never written, or reach beyond the file's end.
+
+    Args:
+        file: The file.
+        dataset: The same, opened by rasterio; each band has blocks of its own.
+
+    Returns:
+        How many.
+    """
+    size = Path(file).stat().st_size
+    height, width = dataset.block_shapes[0]
+    down, across = -(-dataset.height // height), -(-dataset.width // width)
+    ends = (
+        _end_of_block(dataset, band, f"{column}_{row}")
+        for band in dataset.indexes
+        for row in range(down)
+        for column in range(across)
+    )
+    return sum(not 0 < end <= size for end in ends)
+
+
 def _is_blosc(folder: Path) -> bool:
     """Tell whether Blosc is the last step of writing a chunk."""
     try:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from numpy.typing import NDArray
 
 from pointwise._atomic import replace_file
+from pointwise.data.scenes.damage import count_lost_blocks
 from pointwise.data.scenes.parts import IDENTITY, Grid, Window, need
 from pointwise.errors import DataError, first_line
 from pointwise.maps.outputs import Output
@@ -102,9 +103,24 @@ class MapWriter:
         try:
             with self._in_words():
                 self._dataset.close()
+                if kind is None:
+                    self._check_whole()
         except DataError:
             if kind is None:  # else the map is lost already, and for another reason
                 raise
+
+    def _check_whole(self) -> None:
+        """Look at the file: GDAL does not tell of every tile that a full disk has no room for.
+
+        Raises:
+            OSError: If tiles are missing.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", need("rasterio").errors.NotGeoreferencedWarning)
+            with need("rasterio").open(self._temporary) as dataset:
+                lost = count_lost_blocks(self._temporary, dataset)
+        if lost:
+            raise OSError(f"{lost:,} of its tiles are not on the disk, which may be full")
 
     @contextlib.contextmanager
     def _in_words(self) -> Iterator[None]:

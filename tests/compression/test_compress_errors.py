@@ -1,0 +1,175 @@
+"""What cannot be compressed: one clear error each, and the model as it was."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from compress_models import MODELS, made
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pointwise.compression.budget import Budget, check_met
+from pointwise.compression.compress import compress
+from pointwise.errors import DataError
+
+X = torch.randn(64, 8)
+
+
+def make() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+
+
+class Draws(nn.Module):
+    """Dropout in evaluation mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.layer(x), 0.5)
+
+
+class Silent(nn.Module):
+    """It puts out no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> float:
+        return float(self.layer(x).sum())
+
+
+def exploding() -> nn.Module:
+    model = make()
+    with torch.no_grad():
+        model[0].weight.fill_(float("nan"))
+    return model
+
+
+class Divides(nn.Module):
+    """Not a number for some inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.first(x) / (x.abs().amax(1, keepdim=True) < 9))
+        return y
+
+
+def test_impossible_budget() -> None:
+    message = (
+        "budget must be within reach: macs=0.1 is not, the smallest share of the macs is 0.250"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        compress(make(), Budget(macs=0.1), X[:1])
+
+
+def test_nothing_to_compress() -> None:
+    message = "the smallest share of the macs is 1.000 (0 layers can be compressed)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        compress(make(), Budget(macs=0.9), X[:1], exclude=[""])
+
+
+def test_budgets_that_exclude_each_other() -> None:
+    message = (
+        "budget must be within reach: macs=0.3, params=0.4 are not all at once, though each is "
+        "alone; raise one of them"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_met(Budget(macs=0.3, params=0.4), met=False)
+    check_met(Budget(macs=0.3, params=0.4), met=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "kind", "message"),
+    [
+        (make(), [], DataError, "data must hold at least one sample, got none"),
+        (
+            make(),
+            torch.randn(9, 7),
+            DataError,
+            "data must be inputs of the model, which fails on batch 0: mat1 and mat2",
+        ),
+        (
+            make(),
+            torch.cat([X, X.new_full((1, 8), float("nan"))]),
+            DataError,
+            "the outputs of '0' must be finite on the data, they are not",
+        ),
+        (
+            Divides(),
+            torch.cat([X, torch.full((1, 8), 10.0)]),
+            DataError,
+            "must be finite on the data, they are not",
+        ),
+        (
+            Draws(),
+            X,
+            ValueError,
+            "model must give the same every time in evaluation mode, its output changes from one "
+            "run to the next: it draws random numbers",
+        ),
+        (Silent(), X, ValueError, "model must put out at least one tensor, it puts out none"),
+        (
+            exploding(),
+            X,
+            ValueError,
+            "model must give numbers for the example, its output holds nan",
+        ),
+    ],
+    ids=["no_data", "wrong_data", "nan_data", "nan_inside", "random", "no_output", "nan_weights"],
+)
+def test_wrong_models_and_data(model: nn.Module, data: Any, kind: Any, message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        compress(model, Budget(macs=0.5), X[:1], data=data)
+    assert all(p.requires_grad for p in model.parameters())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"forms": "svd"}, ValueError, "forms must be 'auto' or some of output, input, axis 0,"),
+        ({"forms": []}, ValueError, "tucker, got none"),
+        ({"exclude": ["head"]}, ValueError, "exclude must hold paths of modules"),
+        (
+            {"logits": lambda y: y["out"]},
+            DataError,
+            "logits must pick class scores out of the model's output, it fails: ",
+        ),
+        (
+            {"logits": lambda y: y.sum()},
+            DataError,
+            "logits must pick class scores of shape (N, K, *S), got shape ()",
+        ),
+        (
+            {"evaluate": lambda model: "good"},
+            TypeError,
+            "evaluate must return a number, got 'good'",
+        ),
+    ],
+    ids=["form", "no_form", "exclude", "logits_fail", "logits_shape", "evaluate"],
+)
+def test_wrong_options(options: dict[str, Any], kind: Any, message: str) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        compress(make(), Budget(macs=0.75), X[:1], data=X, **options)
+
+
+def test_wrong_example() -> None:
+    with pytest.raises(
+        ValueError, match="example must be an input of the model, which fails on it"
+    ):
+        compress(make(), Budget(macs=0.5), torch.ones(1, 5))
+
+
+def test_the_flags_survive_an_error() -> None:
+    network, example, batches = made(MODELS["cnn"])
+    network.train()
+    with pytest.raises(DataError):
+        compress(network, Budget(macs=0.5), example, data=[batches[0], batches[1] / 0])
+    assert all(m.training for m in network.modules())
