@@ -50,7 +50,7 @@ def same_network(widths: tuple[int, ...], classes: int) -> tuple[Any, PixelModel
 def contenders(theirs: Any, ours: PixelModel, image: Array, folder: Path) -> dict[str, Call]:
     """Calls that map the same network over the same image ``(C, rows, columns)``."""
     calls: dict[str, Call] = {
-        "pointwise": lambda: map_array(ours, image),
+        "pointwise": lambda: map_array(ours, image, engine="fused"),  # compiled once, for all
         "scikit-learn": lambda: predict_reshaped(theirs, image),
     }
     if installed("sklearn-raster"):

@@ -21,9 +21,10 @@ from map_rasters import (
 )
 
 from pointwise.data.scenes import open_scene
-from pointwise.errors import DataError
-from pointwise.maps import plan_output
+from pointwise.errors import DataError, DataWarning
+from pointwise.maps import InputBand, as_pixel_model, plan_output, predict_map
 from pointwise.maps.files import MapSummary, map_files
+from pointwise.nn import MLP
 
 ROTATED = (8.0, 3.0, 500_000.0, 3.0, -8.0, 5_600_000.0)
 SOUTH_UP = (10.0, 0.0, 500_000.0, 0.0, 10.0, 5_600_000.0)
@@ -318,3 +319,21 @@ def test_memory_does_not_grow_with_the_scene(tmp_path, asked):
         """,
     )
     assert float(said) < 64
+
+
+def test_a_scene_in_other_units_is_said(tmp_path):
+    write_raster(tmp_path / "scene.tif", pixels(40, 50))
+    bands = [InputBand(name, low=0.0, high=1e-3) for name in BANDS]
+    model = as_pixel_model(MLP([len(BANDS), 4, 1]), bands=bands)
+    with pytest.warns(DataWarning, match=r"scene\.tif: [91]\d+ % of a sample of band '.*' lie far"):
+        map_to(tmp_path / "map.tif", tmp_path / "scene.tif", model)
+
+
+def test_predict_map_hands_on_how_files_are_written(tmp_path):
+    write_raster(tmp_path / "scene.tif", pixels(40, 50))
+    model = as_pixel_model(MLP([len(BANDS), 4, 1]), bands=BANDS)
+    predict_map(model, tmp_path / "scene.tif", out=tmp_path / "map.tif", compress="lzw")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.compression.name == "lzw"
+    with pytest.raises(DataError, match="memory_mb must be at least 16, got 1"):
+        predict_map(model, tmp_path / "scene.tif", out=tmp_path / "map.tif", memory_mb=1)

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from pointwise.data.coding import ColumnCoding, TableCoding
 from pointwise.errors import DataError
 from pointwise.maps import InputBand, PixelModel, predict_map
+from pointwise.maps.files.writer import Compression
 from pointwise.maps.outputs import Asked
 from pointwise.nn import CategoryEncoder, TableNetwork
 
@@ -51,6 +52,8 @@ class PixelMaps:
         nodata: float | Sequence[float | None] | None = None,
         bands: Sequence[str | None] | None = None,
         out_nodata: float | None = None,
+        compress: Compression = "deflate",
+        memory_mb: int = 192,
         progress: Callable[[int, int], None] | None = None,
     ) -> Any:
         """Predict every pixel of a raster whose bands are the columns of the training table.
@@ -69,6 +72,8 @@ class PixelMaps:
             bands: Of an array: names of its bands.
             out_nodata: What stands where there is no prediction. Default: a number that is no
                 class, or NaN.
+            compress: Of files: ``"deflate"``, ``"zstd"``, ``"lzw"`` or ``"none"``.
+            memory_mb: Of files: most megabytes of pixels in flight.
             progress: Of files: called with the pixels done and the pixels of all.
 
         Returns:
@@ -97,6 +102,8 @@ class PixelMaps:
             nodata=nodata,
             bands=bands,
             out_nodata=out_nodata,
+            compress=compress,
+            memory_mb=memory_mb,
             progress=progress,
         )
 

@@ -21,8 +21,8 @@ Array = NDArray[Any]
 BLOCK_VALUES = 1 << 22
 """Values of a block, of all bands."""
 
-FEW_MACS, OTHER_WORK = 500_000_000, 300
-"""Maps of fewer MACs are done in PyTorch, within hundredths of a second, before code for them has
+FEW_MACS, OTHER_WORK = 50_000_000_000, 300
+"""Maps of fewer MACs are done in PyTorch, within a second or two, before code for them has
 been compiled; what a pixel takes besides its MACs is as much work as 300 more."""
 
 
@@ -89,13 +89,13 @@ def map_array(
     target = out[np.newaxis] if out.ndim == len(space) else out
     source = _Source(pixels, mask, [empty[i] for i in order], order)
     warn_of_far_pixels(made, *source.sample(), where=where)
-    if engine == "auto" and _is_small(made, math.prod(space)):
+    if engine == "auto" and is_small(made, math.prod(space)):
         engine = "chunks"
     _fill(Predictor(made, plan, engine=engine), source, target)
     return out
 
 
-def _is_small(model: PixelModel, pixels: int) -> bool:
+def is_small(model: PixelModel, pixels: int) -> bool:
     """Whether the map is made before code for it could be compiled."""
     macs = sum(parameter.numel() for parameter in model.network.parameters())
     return pixels * (macs + OTHER_WORK) < FEW_MACS

@@ -6,6 +6,7 @@ from typing import Any
 
 from pointwise.errors import DataError
 from pointwise.maps.arrays import map_array
+from pointwise.maps.files.writer import Compression
 from pointwise.maps.outputs import Asked, plan_output
 from pointwise.maps.pixel_model import as_pixel_model
 
@@ -20,6 +21,8 @@ def predict_map(
     nodata: float | Sequence[float | None] | None = None,
     bands: Sequence[str | None] | None = None,
     out_nodata: float | None = None,
+    compress: Compression = "deflate",
+    memory_mb: int = 192,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """Predict every pixel of a raster.
@@ -39,6 +42,8 @@ def predict_map(
             The others know it themselves.
         bands: Of an array: names of its bands. The others know them themselves.
         out_nodata: What stands where there is no prediction. Default: see ``plan_output``.
+        compress: Of files: ``"deflate"``, ``"zstd"``, ``"lzw"`` or ``"none"``.
+        memory_mb: Of files: most megabytes of pixels in flight.
         progress: Of files: called with the pixels done and the pixels of all.
 
     Returns:
@@ -83,7 +88,15 @@ def predict_map(
     from pointwise.maps.files import map_files
 
     with open_scene(paths) as scene:
-        return map_files(made, scene, out, output=plan, progress=progress)
+        return map_files(
+            made,
+            scene,
+            out,
+            output=plan,
+            compress=compress,
+            memory_mb=memory_mb,
+            progress=progress,
+        )
 
 
 def _is_labelled(raster: Any) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pointwise.data.scenes import Scene
 from pointwise.data.scenes.parts import Window, common_dtype, need
 from pointwise.errors import DataError
+from pointwise.maps.arrays import is_small
 from pointwise.maps.files.overlapping import overlap
 from pointwise.maps.files.windows import Cut, Sheet, cut_sheets, plan_cut
 from pointwise.maps.files.writer import (
@@ -29,12 +30,16 @@ from pointwise.maps.matching import match_bands
 from pointwise.maps.outputs import Output
 from pointwise.maps.pixel_model import PixelModel
 from pointwise.maps.predictor import Predictor
+from pointwise.maps.ranges import warn_of_far_pixels
 from pointwise.runtime.compiled import Engine
 
 Array = NDArray[Any]
 
 LEAST_MEMORY = 16
 """Megabytes. With less, pieces would be too small to be worth a call."""
+
+SIDE = 64
+"""Rows and columns that are looked at before: are they in the units of the training?"""
 
 _COUNTED = 1 << 16
 
@@ -131,8 +136,11 @@ def map_files(
     _check(compress, memory_mb)
     path = check_out(out, _files(scene))
     order = match_bands(model, scene.names, where=_where(scene))
-    work = _Work(Predictor(model, output, engine=engine), scene, order, progress)
     height, width = scene.grid.height, scene.grid.width
+    warn_of_far_pixels(model, *_sample(scene, order), where=_where(scene))
+    if engine == "auto" and is_small(model, height * width):
+        engine = "chunks"
+    work = _Work(Predictor(model, output, engine=engine), scene, order, progress)
     cut = plan_cut(
         height,
         width,
@@ -264,6 +272,17 @@ class _Work:
             return None
         self._sheet = None
         return whole, values
+
+
+def _sample(scene: Scene, order: tuple[int, ...]) -> tuple[Array, NDArray[np.bool_] | None]:
+    """Pixels from the middle of the scene, ``(C, P)``, and which of their values are missing."""
+    middle = [
+        slice(max(0, size // 2 - SIDE // 2), size // 2 + SIDE // 2 + 1)
+        for size in (scene.grid.height, scene.grid.width)
+    ]
+    values, missing = scene.read(middle[0], middle[1], order)
+    flat = None if missing is None else missing.reshape(len(missing), -1)
+    return values.reshape(len(values), -1), flat
 
 
 def _jobs(sheets: Iterable[Sheet]) -> Iterator[tuple[Sheet, Window]]:
