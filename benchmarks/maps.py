@@ -59,25 +59,26 @@ FILE_NETWORKS: dict[str, tuple[tuple[int, ...], int, int]] = {
 WAYS = (("pixel", "none"), ("band", "none"), ("band", "deflate"), ("band", "zstd"))
 """How the bands of the scene lie in the file, and the compression of the map."""
 
+SIDE = 2_048
 SMALL = 2_000
 IN_MEMORY = 4_000
 
 
 def print_speed(seconds: float) -> None:
     """Time the same network in memory, side by side."""
-    print(f"\n## Speed: 1024 x 1024 pixels, float32, {torch.get_num_threads()} thread(s)\n")
+    print(f"\n## Speed: {SIDE:,} x {SIDE:,} pixels, float32, {torch.get_num_threads()} thread(s)\n")
     names = ["scikit-learn", *(name for name in PACKAGES if installed(name))]
     print("| network | pointwise, Mpx/s | " + " | ".join(f"against {n}" for n in names) + " |")
     print("| --- | ---: |" + " ---: |" * len(names))
     for network, (widths, classes) in NETWORKS.items():
         theirs, ours = same_network(widths, classes)
-        image = np.random.default_rng(1).normal(size=(widths[0], 1024, 1024)).astype(np.float32)
+        image = np.random.default_rng(1).normal(size=(widths[0], SIDE, SIDE)).astype(np.float32)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             calls = contenders(theirs, ours, image, Path(folder))
             check_agreement(calls, classes)
             taken = take_turns(calls, seconds=seconds, fewest=5)
-        rate = 1024**2 / 1e6 / statistics.median(taken["pointwise"])
+        rate = SIDE**2 / 1e6 / statistics.median(taken["pointwise"])
         won = [str(speedup(taken[name], taken["pointwise"])) for name in names]
         print(f"| {network} | {rate:.1f} | {' | '.join(won)} |", flush=True)
 

@@ -325,7 +325,7 @@ def test_a_scene_in_other_units_is_said(tmp_path):
     write_raster(tmp_path / "scene.tif", pixels(40, 50))
     bands = [InputBand(name, low=0.0, high=1e-3) for name in BANDS]
     model = as_pixel_model(MLP([len(BANDS), 4, 1]), bands=bands)
-    with pytest.warns(DataWarning, match=r"scene\.tif: [91]\d+ % of a sample of band '.*' lie far"):
+    with pytest.warns(DataWarning, match=r"scene\.tif: \d+ % of a sample of band '.*' lie far"):
         map_to(tmp_path / "map.tif", tmp_path / "scene.tif", model)
 
 
