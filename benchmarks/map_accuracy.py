@@ -31,8 +31,8 @@ Array = NDArray[Any]
 LANDSAT = [DATA / "nc-landsat" / f"lsat7_2000_{band}.tif" for band in (10, 20, 30, 40, 50, 70)]
 LABELS = {
     "labelled pixels": ("landsat96_labelled_pixels.tif", None),
-    "points": ("landsat96_points.shp", None),
-    "polygons": ("landsat96_polygons.shp", None),
+    "points": ("landsat96_points.shp", "label"),
+    "polygons": ("landsat96_polygons.shp", "label"),
 }
 FOLDS = 5
 SEEDS = 5

@@ -1,11 +1,12 @@
 """How much faster is a network in the spelling that ``respell`` keeps?
 
-For each network and batch, four take turns in one run: as given, with channels-last weights (the
-usual advice), respelled, and respelled with norms folded. Ratios are medians over the rounds, with
+For each network and batch, several take turns in one run: as given, with channels-last weights (the
+usual advice), respelled, respelled with norms folded, and with ``--fused`` also respelled with
+norms folded and chains through the fused runtime. Ratios are medians over the rounds, with
 bounds at 99 percent. Networks are random with calibrated norms. Run it on a quiet machine:
 
     python benchmarks/respell.py [--only TEXT] [--batch 1 8] [--threads 2] [--size 224]
-                                 [--seconds 60] [--rounds-s 40] [--layers] [--cpu-time]
+                                 [--seconds 60] [--rounds-s 40] [--layers] [--fused] [--cpu-time]
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pointwise.surgery.swap import Swap
 from torchvision_models import torchvision
 
 GIVEN, LAST, OURS, FOLDED = "as given", "channels-last", "respelled", "respelled, folded"
+FUSED = "respelled, folded, fused"
 
 
 def from_timm(name: str) -> Callable[[], nn.Module]:
@@ -62,8 +64,18 @@ def prepared(build: Callable[[], nn.Module], x: Tensor) -> nn.Module:
     return network.eval()
 
 
+Method = Callable[..., tuple[nn.Module, list[Swap]]]
+
+
 def chosen(swaps: list[Swap]) -> str:
     return swaps[0].after or "stays"
+
+
+def methods(options: argparse.Namespace, timer: Timer) -> dict[str, Method]:
+    """What to do to a network, by the names of the columns."""
+    alone: Method = partial(respell, seconds=options.seconds, timer=timer)
+    found: dict[str, Method] = {OURS: alone, FOLDED: partial(alone, folding=True)}
+    return found | ({FUSED: partial(alone, folding=True, fused=True)} if options.fused else {})
 
 
 def rows_of(name: str, batch: int, options: argparse.Namespace, timer: Timer) -> dict[str, float]:
@@ -77,16 +89,12 @@ def rows_of(name: str, batch: int, options: argparse.Namespace, timer: Timer) ->
     given = prepared(NETWORKS[name], x)
     last = copy.deepcopy(given).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x_last = x.contiguous(memory_format=torch.channels_last)
-    ours, swaps = respell(given, x, seconds=options.seconds, timer=timer)
-    folded, more = respell(given, x, folding=True, seconds=options.seconds, timer=timer)
-    calls = {
-        GIVEN: lambda: given(x),
-        LAST: lambda: last(x_last),
-        OURS: lambda: ours(x),
-        FOLDED: lambda: folded(x),
-    }
+    found = {name: method(given, x) for name, method in methods(options, timer).items()}
+    made = {name: network for name, (network, _) in found.items()}
+    calls = {GIVEN: lambda: given(x), LAST: lambda: last(x_last)}
+    calls |= {name: partial(network, x) for name, network in made.items()}
     with torch.no_grad():
-        difference = max(float((given(x) - one(x)).abs().max()) for one in (ours, folded))
+        difference = max(float((given(x) - one(x)).abs().max()) for one in made.values())
         difference /= float(given(x).abs().max())
         taken = timer(calls, seconds=options.rounds_s)
     better = min((taken[GIVEN], taken[LAST]), key=statistics.median)
@@ -97,18 +105,17 @@ def rows_of(name: str, batch: int, options: argparse.Namespace, timer: Timer) ->
     cells = [
         f"{name}, batch {batch}",
         f"{1e3 * statistics.median(taken[GIVEN]):.1f} ({spread:.0%})",
-        *(str(ratios[one]) for one in (LAST, OURS, FOLDED)),
-        *(f"{over[one].ratio:.2f}" for one in (OURS, FOLDED)),
+        *(str(ratios[one]) for one in (LAST, *made)),
+        *(f"{over[one].ratio:.2f}" for one in made),
         f"{difference:.0e}",
-        chosen(swaps),
-        chosen(more),
+        *(chosen(swaps) for _, swaps in found.values()),
     ]
     print("| " + " | ".join(cells) + " |", flush=True)
     if options.layers:
-        for swap in (*swaps, *more):
-            print(f"    {swap}", flush=True)
-    found = {f"{one} over {GIVEN}": ratios[one].ratio for one in (LAST, OURS, FOLDED)}
-    return found | {f"{one} over the better": over[one].ratio for one in (OURS, FOLDED)}
+        for _, swaps in found.values():
+            print(*(f"    {swap}" for swap in swaps), sep="\n", flush=True)
+    figures = {f"{one} over {GIVEN}": ratios[one].ratio for one in (LAST, *made)}
+    return figures | {f"{one} over the better": over[one].ratio for one in made}
 
 
 def main() -> None:
@@ -119,6 +126,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60.0, help="for respell to measure")
     parser.add_argument("--rounds-s", type=float, default=40.0, help="for the turns of the table")
+    parser.add_argument(
+        "--fused", action="store_true", help="with chains through the fused runtime too"
+    )
     parser.add_argument("--layers", action="store_true", help="list every layer too")
     parser.add_argument(
         "--cpu-time", action="store_true", help="time the processor, not the clock: one thread only"
@@ -127,10 +137,10 @@ def main() -> None:
     torch.set_num_threads(1 if options.cpu_time else options.threads)
     timer: Timer = partial(take_turns, clock=time.process_time) if options.cpu_time else take_turns
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, milliseconds\n")
-    header = (
-        f"network; {GIVEN} (spread); {LAST}; {OURS}; {FOLDED}; {OURS} over the better; "
-        f"{FOLDED} over the better; difference; kept; kept with folding"
-    ).split("; ")
+    names = list(methods(options, timer))
+    header = ["network", f"{GIVEN} (spread)", LAST, *names]
+    header += [f"{name} over the better" for name in names]
+    header += ["difference", *(f"kept: {name}" for name in names)]
     print("| " + " | ".join(header) + " |")
     print("| " + " | ".join(["---"] * len(header)) + " |")
     found: dict[str, dict[str, float]] = {}
@@ -138,8 +148,8 @@ def main() -> None:
         if options.only.lower() in name.lower():
             for batch in options.batch:
                 found[f"{name} {batch}"] = rows_of(name, batch, options, timer)
-    for title, names in (("convolutional", CONVOLUTIONAL), ("all", tuple(NETWORKS))):
-        kept = [ratios for key, ratios in found.items() if key.startswith(names)]
+    for title, kinds in (("convolutional", CONVOLUTIONAL), ("all", tuple(NETWORKS))):
+        kept = [ratios for key, ratios in found.items() if key.startswith(kinds)]
         if kept:
             medians = {key: statistics.median(one[key] for one in kept) for key in kept[0]}
             words = ", ".join(f"{key} {value:.2f}" for key, value in medians.items())
