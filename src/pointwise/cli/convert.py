@@ -30,8 +30,10 @@ class To(StrEnum):
 
     conv = "conv"
     linear = "linear"
+    pointwise = "pointwise"
     torch = "torch"
     dense = "dense"
+    fold = "fold"
 
 
 def convert(
@@ -46,8 +48,9 @@ def convert(
     to: Annotated[
         To,
         typer.Option(
-            help="conv: linear layers become 1x1 convolutions; linear: the other way; torch: stock "
-            "layers of torch alone; dense: a classifier becomes a predictor at every position."
+            help="conv: linear layers become 1x1 convolutions; linear: the other way; pointwise: "
+            "both become PointwiseConv; torch: stock layers of torch alone; dense: a classifier "
+            "becomes a predictor at every position; fold: norms and branches go into the weights."
         ),
     ],
     out: Annotated[
@@ -136,15 +139,18 @@ def _convert(network: "nn.Module", to: To, example: "Tensor") -> "tuple[nn.Modul
 
 
 def _ways() -> "dict[To, Callable[[nn.Module, Tensor], tuple[nn.Module, list[Swap]]]]":
-    from pointwise.surgery.conversion import to_conv, to_linear
+    from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
     from pointwise.surgery.convolutionalize import convolutionalize
+    from pointwise.surgery.fold import fold
     from pointwise.surgery.stock import to_torch
 
     return {
         To.conv: lambda network, _: to_conv(network),
         To.linear: lambda network, _: to_linear(network),
+        To.pointwise: lambda network, _: to_pointwise(network),
         To.torch: to_torch,
         To.dense: convolutionalize,
+        To.fold: fold,
     }
 
 

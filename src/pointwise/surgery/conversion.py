@@ -182,7 +182,9 @@ def _convert(
         elif module in within:
             return None
         found = eligibility(module)
-        if isinstance(found, str) or found is None:
+        if found is None:  # these compute with linear maps already, though with no layers
+            return None if target == "linear" else _matrices_within(module)
+        if isinstance(found, str):
             return found
         layer, kind = found
         if _is_already(layer, target):
@@ -196,6 +198,15 @@ def _convert(
         return new if kind == target else InPlaceOf(new, kind)
 
     return replace_named(model, rule, in_place=in_place)
+
+
+def _matrices_within(module: nn.Module) -> str | None:
+    """Why the matrices of a layer of torch, which are no layers, stay as they are."""
+    if isinstance(module, nn.Bilinear):
+        return "it multiplies two inputs with one another: it is no matrix on one"
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return "it is recurrent: its matrices run within each step, where no layer can take over"
+    return None
 
 
 def _used(model: nn.Module, example: Example) -> set[str]:

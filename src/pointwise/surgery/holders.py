@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 TREE = ("_modules", "_parameters", "_buffers")
 """Attributes of a module that its tree consists of."""
@@ -39,8 +39,8 @@ def held_outside(model: nn.Module, *, copied: bool) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
-            if name in TREE:
-                continue
+            if name in TREE or (isinstance(module, fx.GraphModule) and name == "_graph"):
+                continue  # a graph calls modules by their paths
             where = f"the attribute {name!r} of {repr(path) if path else 'the model'}"
             for found, by_function in _references(value, False, 0, set()):
                 target = owners.get(id(found)) if isinstance(found, Tensor) else found

@@ -2,18 +2,18 @@
 
 import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from pointwise.errors import DifferenceError
+from pointwise.errors import DifferenceError, first_line
 from pointwise.surgery.attention import split
 from pointwise.surgery.conversion import eligibility
 from pointwise.surgery.equivalence import Example, check_equivalent
-from pointwise.surgery.layout.capture import capture, is_whole
+from pointwise.surgery.layout.capture import Retracer, capture, is_whole
 from pointwise.surgery.layout.network import AxisMove, moves_before, path_of, rewrite
 from pointwise.surgery.layout.rewriting import MOVED, Rewriting, word
 from pointwise.surgery.refusals import refusal
@@ -111,6 +111,7 @@ def _assemble(work: nn.Module, state: Rewriting, name: str) -> fx.GraphModule:
         elif node.op == "get_attr":
             root[node.target] = attrgetter(node.target)(work)
     new = fx.GraphModule(root, state.graph, name)
+    new._tracer_cls = Retracer
     new.graph.eliminate_dead_code()
     new.recompile()
     same = {id(work.get_submodule(path)): made for path, made in state.modules.items()}
@@ -208,33 +209,49 @@ def _reasons(whys: Counter[str]) -> str:
 
 
 def _batch(model: nn.Module, new: nn.Module, example: Example) -> str:
-    """Whether the new network takes another batch too, wherever the old one does."""
-    larger = _larger(example)
-    if larger is None:
+    """Whether the new network takes other batches too, wherever the old one does."""
+    larger = _resized(example, lambda one: torch.cat([one, one[:1]]))
+    single = _resized(example, lambda one: one[:1])
+    if larger is None or single is None:
         return ""
+    if not _takes(model, larger):
+        return "the model itself takes no other batch"
+    reason = _differs(model, new, larger)
+    if reason is not None:
+        return f"takes the example's batch only: {reason}"
+    reason = _differs(model, new, single) if _takes(model, single) else None
+    return "takes any batch" if reason is None else f"takes any batch but of one: {reason}"
+
+
+def _takes(model: nn.Module, example: Example) -> bool:
     try:
         with torch.no_grad():
-            check_equivalent(model, model, larger)
+            check_equivalent(model, model, example)
     except Exception:  # whatever a model may raise on a batch that it does not take
-        return "the model itself takes no other batch"
+        return False
+    return True
+
+
+def _differs(model: nn.Module, new: nn.Module, example: Example) -> str | None:
+    """In what the new network differs from the old one, or why it refuses an input."""
     try:
-        check_equivalent(model, new, larger)
+        check_equivalent(model, new, example)
     except (AssertionError, RuntimeError, ValueError) as error:
-        return f"takes the example's batch only: {str(error).strip().splitlines()[0]}"
-    return "takes any batch"
+        return first_line(error)
+    return None
 
 
-def _larger(example: Example) -> Example | None:
-    """The example with one sample more; ``None`` where its tensors have no batch in common."""
+def _resized(example: Example, change: Callable[[Tensor], Tensor]) -> Example | None:
+    """The example with another batch; ``None`` where its tensors have none in common."""
     if isinstance(example, Tensor):
-        return torch.cat([example, example[:1]]) if example.ndim > 1 else None
+        return change(example) if example.ndim > 1 else None
     values = list(example.values() if isinstance(example, Mapping) else example)
     tensors = [one for one in values if isinstance(one, Tensor)]
     if not tensors or any(one.ndim < 2 for one in tensors):
         return None
     if len({len(one) for one in tensors}) > 1:
         return None
-    grown = [torch.cat([one, one[:1]]) if isinstance(one, Tensor) else one for one in values]
+    made = [change(one) if isinstance(one, Tensor) else one for one in values]
     if isinstance(example, Mapping):
-        return dict(zip(example, grown, strict=True))
-    return tuple(grown) if isinstance(example, Sequence) else None
+        return dict(zip(example, made, strict=True))
+    return tuple(made) if isinstance(example, Sequence) else None

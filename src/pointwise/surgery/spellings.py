@@ -60,7 +60,7 @@ SPELLINGS: dict[str, Spelling] = {
     "pointwise": dispatched,
 }
 """The spellings of a layer by name. A fused kernel of ``runtime`` for one layer is one more entry;
-one for a chain of layers is a variant of the whole network, see ``respell``."""
+chains of layers through it are a variant of the whole network, see ``fused_chains``."""
 
 WORDS = {
     "rows": "F.linear on rows",

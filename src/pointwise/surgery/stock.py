@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from pointwise.errors import FlowError
 from pointwise.nn.conv import ConvNormActivation, Projection
 from pointwise.nn.dropout import Dropout
 from pointwise.nn.norm import BatchNorm, LayerNorm
@@ -210,8 +211,14 @@ def _is_ours(module: nn.Module) -> bool:
 def _holds_ours(module: nn.Module) -> bool:
     """Whether a module must be written out for what is in it."""
     return type(module) not in LEAVES and any(
-        _is_ours(part) for part in module.modules() if type(part) not in LEAVES
+        _is_ours(part) or _calls_ours(part) for part in module.modules() if type(part) not in LEAVES
     )
+
+
+def _calls_ours(module: nn.Module) -> bool:
+    """Whether a graph calls functions of this package."""
+    nodes = module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ()
+    return any(str(getattr(n.target, "__module__", "")).startswith("pointwise.") for n in nodes)
 
 
 def _calls(model: nn.Module, example: Example) -> tuple[dict[str, _Seen], set[str]]:
@@ -327,8 +334,8 @@ def _block(module: nn.Module, seen: _Seen | None) -> tuple[nn.Module | str, str]
     try:
         with evaluating(module):
             made = inline(module, seen.inputs, _holds_ours)
-    except Exception as error:  # whatever a forward may raise on symbols
-        return f"its forward cannot be written out: {type(error).__name__}: {error}", ""
+    except FlowError as error:
+        return f"its forward cannot be written out: {error}", ""
     return made, "" if _trains_alike(module, seen, made) else EVALUATES
 
 

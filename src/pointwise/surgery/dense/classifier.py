@@ -1,7 +1,11 @@
 """A classifier that slides over images, and where each of its positions looks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pointwise.surgery.dense.forms import Pair
@@ -75,7 +79,9 @@ class Grid:
 class DenseClassifier(nn.Module):
     """A classifier whose head slides over the feature map of an image of any larger size.
 
-    ``convolutionalize`` and ``densify`` make it.
+    ``convolutionalize`` and ``densify`` make it. It loads state dicts of the classifier that it was
+    made of too, where the shapes agree; the names of its own begin with ``network.``, a module that
+    has the classifier's names.
 
     Args:
         network: From images to a map of class values.
@@ -130,6 +136,13 @@ class DenseClassifier(nn.Module):
             )
         return maps.flatten(1)
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take the classifier's own names too."""
+        _rename(state_dict, prefix, "network", self.network.state_dict())
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def extra_repr(self) -> str:
         """The grid, as ``print`` shows it."""
         return f"size={self.grid.size}, stride={self.grid.stride}"
@@ -175,16 +188,16 @@ class ShiftAndStitch(nn.Module):
         self.grid.check(x)
         down, across = self.grid.windows(x.shape[2], x.shape[3])
         every = [a // b for a, b in zip(self.dense.grid.stride, self.grid.stride, strict=True)]
-        stitched: Tensor | None = None
-        for i in range(min(every[0], down)):
-            for j in range(min(every[1], across)):
-                maps = self.dense(x[..., i * self.grid.stride[0] :, j * self.grid.stride[1] :])
-                if stitched is None:
-                    stitched = maps.new_empty(*maps.shape[:2], down, across)
-                place = stitched[..., i :: every[0], j :: every[1]]
-                place.copy_(maps[..., : place.shape[2], : place.shape[3]])
-        assert stitched is not None
-        return stitched
+        tall, wide = min(every[0], down), min(every[1], across)
+        rows, columns = -(-down // tall), -(-across // wide)
+        maps = []
+        for i in range(tall):
+            for j in range(wide):
+                y = self.dense(x[..., i * self.grid.stride[0] :, j * self.grid.stride[1] :])
+                maps.append(F.pad(y, (0, columns - y.shape[3], 0, rows - y.shape[2])))
+        shifts = torch.stack(maps, 2).unflatten(2, (tall, wide))  # (N, K, tall, wide, rows, cols)
+        stitched: Tensor = shifts.permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)
+        return stitched[..., :down, :across]
 
     def rows(self, x: Tensor) -> Tensor:
         """Class values of images of the training size, as ``DenseClassifier.rows`` gives them.
@@ -199,6 +212,14 @@ class ShiftAndStitch(nn.Module):
             ValueError: If there is more than one position.
         """
         return self.dense.rows(x)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take the classifier's own names too."""
+        known = {*self.dense.state_dict(), *self.dense.network.state_dict()}
+        _rename(state_dict, prefix, "dense", known)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class AsRows(nn.Module):
@@ -218,3 +239,11 @@ class AsRows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images of the training size to ``(N, classes)``."""
         return self.dense.rows(x)
+
+
+def _rename(state_dict: dict[str, Any], prefix: str, part: str, known: Iterable[str]) -> None:
+    """Put the name of a part before the names of what is in it, where that is not there."""
+    for name in known:
+        inner = f"{prefix}{part}.{name}"
+        if prefix + name in state_dict and inner not in state_dict:
+            state_dict[inner] = state_dict.pop(prefix + name)

@@ -9,15 +9,22 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from pointwise.errors import FlowError, first_line
 from pointwise.nn.norm import BatchNorm, FrozenBatchNorm, LayerNorm
 from pointwise.nn.pointwise import PointwiseConv
-from pointwise.surgery.axes import InPlaceOf
+from pointwise.surgery.axes import InPlaceOf, is_transposed
 from pointwise.surgery.equivalence import Example, evaluating
 from pointwise.surgery.inlining import inline
+from pointwise.surgery.layout.operators import filled
 from pointwise.surgery.refusals import refusal
 
 WHOLE = (InPlaceOf, PointwiseConv, BatchNorm, FrozenBatchNorm, LayerNorm)
 """Layers of this package that are called as they are."""
+
+FILLED = (torch.ones, torch.zeros, torch.full, torch.tensor)
+"""What makes a tensor of sizes, or of numbers, and refuses symbols of them."""
+
+WRITTEN = "model must have a forward that can be written out"
 
 PATHS_DROPPED = ("DropPath", "StochasticDepth")
 """Classes of timm and torchvision that drop whole samples in training, whatever their axes."""
@@ -51,21 +58,31 @@ def capture(model: nn.Module, example: Example) -> Captured:
         The graph.
 
     Raises:
-        ValueError: If the forward cannot be followed.
+        FlowError: If the forward cannot be followed.
     """
     inputs = _by_name(model, tree_map_only(Tensor, lambda one: one.detach().clone(), example))
     try:
         with evaluating(model), torch.no_grad():
-            made = inline(model, dict(inputs), lambda part: not is_whole(part))
+            made = inline(model, dict(inputs), lambda part: not is_whole(part), called=FILLED)
+            _name_filled(made)
             run = _Run(made, inputs)
             run.run(*inputs.values())
-    except Exception as error:  # whatever a forward may raise on symbols
-        first = str(error).strip().split("\n")[0]
-        raise ValueError(
-            "model must have a forward that can be written out, without decisions that depend on "
-            f"values and without assigning into tensors: got {type(error).__name__}: {first}"
-        ) from error
+    except FlowError as error:
+        raise FlowError(f"{WRITTEN}: {error}") from error
+    except Exception as error:  # whatever a step may raise that is not what the model runs
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise FlowError(f"{WRITTEN}: as a graph it does not run: {reason}") from error
     return Captured(made, run.hints, run.writes, _dependent(run.hints))
+
+
+def _name_filled(made: fx.GraphModule) -> None:
+    """Let unpickling, which traces the graph anew, pass by what refuses symbols of sizes."""
+    for node in made.graph.nodes:
+        if node.target in FILLED:
+            node.args = (node.target.__name__, *node.args)
+            node.target = filled
+            node.meta["is_wrapped"] = True
+    made.recompile()
 
 
 def is_whole(part: nn.Module) -> bool:
@@ -77,7 +94,9 @@ def is_whole(part: nn.Module) -> bool:
     Returns:
         True for layers of torch, and for what more than its forward runs in.
     """
-    if isinstance(part, (*WHOLE, nn.MultiheadAttention)) or refusal(part) is not None:
+    if isinstance(part, (*WHOLE, nn.MultiheadAttention)) or is_transposed(part):
+        return True
+    if refusal(part) is not None:
         return True
     if next(part.children(), None) is not None:
         return False
@@ -92,12 +111,21 @@ def _by_name(model: nn.Module, example: Any) -> dict[str, Any]:
     else:
         bound = signature.bind(*(example if isinstance(example, Sequence) else (example,)))
     bound.apply_defaults()
-    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
-    stars: dict[Any, str] = {
-        inspect.Parameter.VAR_POSITIONAL: "*",
-        inspect.Parameter.VAR_KEYWORD: "**",
-    }
-    return {stars.get(kinds[name], "") + name: value for name, value in bound.arguments.items()}
+    found: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            found |= value
+        else:
+            star = "*" if kind is inspect.Parameter.VAR_POSITIONAL else ""
+            found[star + name] = value
+    return found
+
+
+class Retracer(fx.Tracer):
+    """Traces a pickled graph anew, buffers as symbols: they may be cut at places that are some."""
+
+    proxy_buffer_attributes = True
 
 
 class _Run(fx.Interpreter):

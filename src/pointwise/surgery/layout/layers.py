@@ -17,7 +17,7 @@ from pointwise.surgery.layout.forms import (
     for_convolution,
     plain,
 )
-from pointwise.surgery.layout.operators import ChannelNorm, channel_norm
+from pointwise.surgery.layout.operators import ChannelNorm, channel_norm, masked_softmax
 from pointwise.surgery.layout.rewriting import MOVED, Rewriting, Step, Value
 from pointwise.surgery.swap import describe
 
@@ -212,7 +212,12 @@ def attention(state: Rewriting, step: Step) -> Value | None:
             return None
         logits = added
     axis = logits.form.index(logits.rank - 1)
-    weights = state.result(state.method("softmax", logits.node, axis), logits.form, logits)
+    node = (
+        state.method("softmax", logits.node, axis)
+        if mask is None
+        else state.function(masked_softmax, logits.node, axis)
+    )
+    weights = state.result(node, logits.form, logits)
     return product(state, weights, v, "attention")
 
 

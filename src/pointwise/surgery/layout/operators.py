@@ -86,6 +86,46 @@ class ChannelNorm(nn.Module):
         return f"{self.channels}, eps={self.eps}, axis={self.axis}{centred}"
 
 
+def filled(kind: str, *args: Any, **options: Any) -> Tensor:
+    """Make a tensor of sizes or numbers, by one of torch's functions.
+
+    Args:
+        kind: The name of the function, such as ``ones``.
+        *args: Its arguments.
+        **options: Its arguments by name.
+
+    Returns:
+        The tensor.
+
+    Example:
+        >>> filled("zeros", 2, 3).shape
+        torch.Size([2, 3])
+    """
+    made: Tensor = getattr(torch, kind)(*args, **options)
+    return made
+
+
+def masked_softmax(x: Tensor, axis: int) -> Tensor:
+    """Softmax of masked attention: weights of 0 where nothing may be looked at, as torch has it.
+
+    Padding before a text leaves such rows under a causal mask; NaN there would reach all others.
+
+    Args:
+        x: Logits, minus infinity where masked.
+        axis: Along which the weights add up to 1.
+
+    Returns:
+        The weights.
+
+    Example:
+        >>> masked_softmax(torch.tensor([[0.0, 0.0], [-math.inf, -math.inf]]), 1)
+        tensor([[0.5000, 0.5000],
+                [0.0000, 0.0000]])
+    """
+    nothing = (x == -math.inf).all(axis, keepdim=True)
+    return x.softmax(axis).masked_fill(nothing, 0.0)
+
+
 def logical_shape(x: Tensor, form: Form) -> tuple[int, ...]:
     """The shape of the value that a tensor holds.
 

@@ -175,7 +175,8 @@ class Rewriting:
         return [self.plain(replace(value, node=part), self._why()) for part in parts]
 
     def _why(self) -> str:
-        return "the output" if self.current.op == "output" else word(self.current)
+        gives = self.current.op == "output" or isinstance(self.current.target, type)
+        return "the output" if gives else word(self.current)
 
     def _moved(self, value: Value, form: Form, why: str) -> fx.Node:
         """Squeeze, permute and unsqueeze, of which only what is needed."""
