@@ -8,6 +8,7 @@ import typer
 
 from pointwise.cli.bench import bench
 from pointwise.cli.compare import compare
+from pointwise.cli.compress import compress
 from pointwise.cli.convert import convert
 from pointwise.cli.cost import cost
 from pointwise.cli.evaluate import evaluate
@@ -37,7 +38,7 @@ def pointwise(
         raise typer.Exit
 
 
-for command in (fit, predict, evaluate, report, cost, whatif, compare, convert, bench):
+for command in (fit, predict, evaluate, report, cost, whatif, compare, convert, compress, bench):
     app.command(no_args_is_help=True)(command)
 
 

@@ -1,5 +1,6 @@
 """Inputs for a network on the command line: images, rows or arrays, as the network takes them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from pointwise.estimators.persistence import TableModel
 
 MOST = 1024
-"""Samples that are looked at."""
+"""Samples that are looked at, at most."""
+
+LARGEST = 2**28
+"""Numbers in all samples together, at most: a GiB in float32."""
+
+POSITIONS = 2**18
+"""Positions that go through a network at a time, with all that their gradients need."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,28 @@ class Subject:
         inputs: Some inputs, in random order; ``None`` without data.
         scores: Picks class scores ``(N, K, *S)`` out of what it puts out; ``None`` where it is not
             known to put out any.
+        note: What errors are, where it puts out no class scores; empty to leave that to others.
     """
 
     network: "nn.Module"
     shape: networks.Shape
     inputs: "Tensor | None"
     scores: "Callable[[Any], Tensor] | None"
+    note: str = ""
+
+    def batches(self, dtype: "torch.dtype") -> "list[Tensor] | None":
+        """The inputs, as many at a time as memory is sure to hold.
+
+        Args:
+            dtype: Type of the network.
+
+        Returns:
+            Batches; ``None`` without data.
+        """
+        if self.inputs is None:
+            return None
+        count = POSITIONS // math.prod(self.shape[1:])
+        return list(self.inputs.to(dtype).split(min(64, max(1, count))))
 
 
 @dataclass(frozen=True)
@@ -107,16 +131,37 @@ def _of_folder(
         inputs = None if data is None else _images(estimator, data, shape, seed)
         return Subject(network, shape, inputs, _itself)
     inputs = None if data is None else _rows(estimator, folder, data, seed)
+    members = estimator.network_.mlp.members
     classes = getattr(estimator, "classes_", None)
-    return Subject(network, shape, inputs, None if classes is None else _members(len(classes)))
+    if classes is not None:
+        return Subject(network, shape, inputs, _mixed(members))
+    note = "Errors are shares of the variance of the predicted values, halved."
+    return Subject(network, shape, inputs, _values(members), note if data else "")
 
 
-def _members(classes: int) -> "Callable[[Any], Tensor]":
-    """Scores ``(N, K, M)`` of the members of an ensemble, out of ``(N, M * K)``."""
+def _mixed(members: int) -> "Callable[[Any], Tensor]":
+    """Class scores of an ensemble: the logarithms of the members' mean probabilities."""
 
     def scores(output: Any) -> "Tensor":
-        one: Tensor = output.unflatten(1, (-1, classes)).movedim(1, -1)
-        return one
+        each: Tensor = output.unflatten(1, (members, -1)).log_softmax(2)
+        return each.logsumexp(1) - math.log(members)
+
+    return scores
+
+
+def _values(members: int) -> "Callable[[Any], Tensor]":
+    """Scores of two classes whose loss grows with the squared change of an ensemble's values.
+
+    At a score of 0 the Fisher information is 1/4 whatever the value is; so twice the mean of the
+    members, over its deviation and less itself, makes the loss half of the squared change in units
+    of the deviation.
+    """
+
+    def scores(output: Any) -> "Tensor":
+        mean: Tensor = output.unflatten(1, (members, -1)).mean(1)  # (N, targets)
+        known = mean.detach()
+        unit = known.std(0, correction=0).clamp(min=1e-12) if len(known) > 1 else 1.0
+        return (2 * (mean - known) / unit).unsqueeze(1)
 
     return scores
 
@@ -163,7 +208,7 @@ def _foreign(data: str, shape: networks.Shape, pixels: Pixels | None, seed: int)
         if pixels is not None:
             raise DataError("--mean and --std are for images: an array goes in as it is")
         array = _read_array(Path(data), shape)
-        chosen = _choose(len(array), seed)
+        chosen = _choose(len(array), shape, seed)
         return torch.from_numpy(np.ascontiguousarray(array[chosen], dtype=np.float32))
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
@@ -211,9 +256,9 @@ def _read_images(data: str, shape: networks.Shape, seed: int) -> "NDArray[np.uin
     options: Any = {"size": tuple(size), "colour": "grey" if channels == 1 else "rgb"}
     if not path.is_dir():
         images = read(path, labels=False, **options).images
-        return images[_choose(len(images), seed)]
+        return images[_choose(len(images), shape, seed)]
     files = _pictures(path)
-    chosen = [files[place] for place in _choose(len(files), seed)]
+    chosen = [files[place] for place in _choose(len(files), shape, seed)]
     say(f"{len(chosen):,} of {len(files):,} images are looked at")
     return np.concatenate([_one(file, options) for file in chosen])
 
@@ -238,9 +283,10 @@ def _pictures(folder: Path) -> list[Path]:
     return [part / name for name in names]
 
 
-def _choose(count: int, seed: int) -> Sequence[int]:
-    """Some of the numbers below a count, in random order."""
+def _choose(count: int, shape: networks.Shape, seed: int) -> Sequence[int]:
+    """Some of the numbers below a count, in random order; fewer of large inputs."""
     import numpy as np
 
-    order = np.random.default_rng(seed).permutation(count)[:MOST]
+    most = min(MOST, max(1, LARGEST // math.prod(shape)))
+    order = np.random.default_rng(seed).permutation(count)[:most]
     return [int(place) for place in order]

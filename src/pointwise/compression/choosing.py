@@ -1,0 +1,92 @@
+"""Which candidate each layer becomes under a budget, of costs or of measured time."""
+
+from dataclasses import replace
+
+from pointwise.compression.allocation import Allocation, Limits, allocate
+from pointwise.compression.budget import Budget, check_met, limits_of
+from pointwise.compression.candidates import Candidate
+from pointwise.compression.latency import blank_model, handy, time_models
+from pointwise.compression.measure import Measured
+from pointwise.inspection.timing import Timer, speedup, take_turns
+
+NEAR = 0.97
+"""Ranks that hardware likes are taken if they use up at least this share of the budget."""
+
+TRIES = 4
+"""So often a choice is timed as a whole and, if it is too slow, made again."""
+
+
+def choose(known: Measured, budget: Budget, *, timer: Timer = take_turns) -> tuple[Candidate, ...]:
+    """Choose a candidate for each layer, so that the whole keeps to a budget.
+
+    Args:
+        known: What is known of the model.
+        budget: The budget.
+        timer: Times calls against one another, for a budget of time.
+
+    Returns:
+        One for each layer.
+
+    Raises:
+        ValueError: If the budget is out of reach; time aside, which is told in the report.
+    """
+    limits = limits_of(budget, known.whole, known.layers)
+    if budget.latency is None:
+        return _allocate(known, limits, budget).chosen
+    if known.seconds is None:
+        raise ValueError("a budget of latency needs what measure(timed=True) found out")
+    return _choose_by_time(known, limits, budget, budget.latency, timer)
+
+
+def _choose_by_time(
+    known: Measured, limits: Limits, budget: Budget, asked: float, timer: Timer
+) -> tuple[Candidate, ...]:
+    """The best choice by the times of single layers, that is fast enough as a whole."""
+    assert known.seconds is not None, "a timed model"
+    stays = max(0.0, known.seconds - sum(one.candidates[0].seconds for one in known.layers))
+    aim = asked
+    best: tuple[float, float, tuple[Candidate, ...]] | None = None
+    for _ in range(TRIES):
+        seconds = max(aim * known.seconds - stays, 1e-9 * known.seconds)
+        found = allocate(known.layers, replace(limits, seconds=seconds))
+        for name, limit in limits.given().items():
+            if found.costs[name] > limit:
+                check_met(budget, met=False)
+        model = blank_model(known.model, known.layers, found.chosen)
+        share = 1 / speedup(*time_models(known.model, model, known.example, timer=timer)).ratio
+        this = (max(0.0, share - asked), found.error, found.chosen)
+        if best is None or this[:2] < best[:2]:
+            best = this
+        if share <= asked:
+            break
+        aim *= 0.99 * asked / share
+    assert best is not None, "there are tries"
+    return best[2]
+
+
+def _allocate(known: Measured, limits: Limits, budget: Budget) -> Allocation:
+    """The best choice of handy ranks; of all ranks, where handy ones leave much of the budget."""
+    found_handy = [handy(layer) for layer in known.layers]
+    found = allocate(found_handy, limits)
+    if not found.met or not _is_near(known, found, budget):
+        every = allocate(known.layers, limits)
+        if every.met or not found.met:
+            found = every
+    check_met(budget, found.met)
+    return found
+
+
+def _is_near(known: Measured, found: Allocation, budget: Budget) -> bool:
+    """Whether a choice uses up a budget, or nothing is to be gained by that."""
+    if found.error == 0:
+        return True
+    for name, share in budget.given().items():
+        total = getattr(known.whole, name)
+        size = {"bytes": "params"}.get(name, name)
+        kept = sum(
+            getattr(layer.candidates[0], size) * (layer.layer.itemsize if name == "bytes" else 1)
+            for layer in known.layers
+        )
+        if total - kept + found.costs[name] >= NEAR * share * total:
+            return True
+    return False

@@ -1,0 +1,239 @@
+"""A trained network rewritten with 1x1 convolutions under a budget, in one call."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.compression.budget import Budget, count_costs
+from pointwise.compression.calibration import Data
+from pointwise.compression.candidates import Candidate, build, metric_of
+from pointwise.compression.choosing import choose
+from pointwise.compression.latency import time_models
+from pointwise.compression.measure import SAMPLES, Logits, Measured, measure, own_random_state
+from pointwise.compression.patches import output_rows
+from pointwise.compression.plan import Plan
+from pointwise.compression.recalibrate import norms_of, recalibrate
+from pointwise.compression.report import CompressionReport
+from pointwise.compression.reporting import make_plan, make_report
+from pointwise.compression.rows import KeptRows, Wanted, keep_rows, run_hooked
+from pointwise.compression.sequential import refit, wanted_rows
+from pointwise.compression.stages import Stage
+from pointwise.errors import DifferenceError
+from pointwise.inspection.timing import speedup
+from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
+from pointwise.surgery.replace import replace_named
+
+Evaluate = Callable[[nn.Module], float]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed model, and what was done.
+
+    Attributes:
+        model: The model, of plain layers; its training flags are those of the given one.
+        report: What it costs, and how wrong each layer is, before and after.
+        plan: What became of each layer, to be saved with the weights.
+    """
+
+    model: nn.Module
+    report: CompressionReport
+    plan: Plan
+
+
+def compress(
+    model: nn.Module,
+    budget: Budget,
+    example: Example,
+    *,
+    data: Data | None = None,
+    evaluate: Evaluate | None = None,
+    logits: Logits | None = None,
+    exclude: Sequence[str] = (),
+    forms: Sequence[str] | str = "auto",
+    seed: int = 0,
+    samples: int = SAMPLES,
+) -> Compressed:
+    """Rewrite a trained model with smaller plain layers, so that it keeps to a budget.
+
+    No labels and no training are needed: moments of what each layer reads and gives tell which
+    form and rank costs how much accuracy, the budget is spent where it saves most, and layers are
+    refitted front to back to what they gave in the given model.
+
+    Args:
+        model: The model; it is left as it is, and so is torch's random state.
+        budget: What the result may cost. A share of the time is measured here, with the example
+            and torch's threads as they are; if nothing is faster, the layers stay as they are.
+        example: An input, on which costs are counted: a tensor, a sequence of arguments, or a
+            mapping of arguments by name.
+        data: Inputs such as the model is made for: batches, each a tensor, a tuple or a list whose
+            first entries are the input, or a mapping; or all samples in one tensor. Some hundred
+            samples do. Default: none, the weights alone decide, which costs accuracy.
+        evaluate: Called with the model before and after, for the report.
+        logits: Picks class scores ``(N, K, *S)`` out of the model's output. Default: an output of
+            shape ``(N, K)`` is class scores; any other counts as it is.
+        exclude: Paths of modules that are to stay as they are.
+        forms: Names of the forms that layers may take, of ``FORMS``. Default: all.
+        seed: Seeds the labels that are drawn.
+        samples: So many samples of the data are taken, from the start, into memory.
+
+    Returns:
+        The model, the report and the plan.
+
+    Raises:
+        DataError: If there are no data, the model does not take them, or what goes through it is
+            not finite.
+        DifferenceError: If the result does not give what the model gives in kind.
+        ValueError: If the budget is out of reach, the model does not take the example or draws
+            random numbers, or an option makes no sense.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        >>> x = torch.randn(256, 64)
+        >>> done = compress(model, Budget(macs=0.5), x[:1], data=x)
+        >>> done.report.after.macs / done.report.before.macs <= 0.5
+        True
+    """
+    known = measure(
+        model,
+        example,
+        data=data,
+        logits=logits,
+        exclude=exclude,
+        forms=forms,
+        seed=seed,
+        samples=samples,
+        timed=budget.latency is not None,
+    )
+    return compress_measured(known, budget, evaluate=evaluate, seed=seed)
+
+
+def compress_measured(
+    known: Measured, budget: Budget, *, evaluate: Evaluate | None = None, seed: int = 0
+) -> Compressed:
+    """Compress a model of which all is known, for one of several budgets.
+
+    Args:
+        known: What ``measure`` found out.
+        budget: As for ``compress``.
+        evaluate: As for ``compress``.
+        seed: As for ``compress``.
+
+    Returns:
+        The model, the report and the plan.
+
+    Raises:
+        DifferenceError: As for ``compress``.
+        ValueError: If the budget is out of reach.
+    """
+    chosen = choose(known, budget)
+    with own_random_state(seed):
+        built, errors = _built(known, chosen)
+        times = None
+        if budget.latency is not None:
+            times = time_models(known.model, built, known.example)
+            if speedup(*times).ratio <= 1:
+                chosen = tuple(layer.candidates[0] for layer in known.layers)
+                built, errors = _built(known, chosen)
+                times = (times[0], times[0])
+        after = count_costs(built, known.example)
+    scores = [
+        None if evaluate is None else _score(evaluate, one, seed) for one in (known.model, built)
+    ]
+    report = make_report(known, built, chosen, budget, after, errors, times)
+    report = replace(report, score_before=scores[0], score_after=scores[1])
+    return Compressed(built, report, make_plan(known, built, chosen))
+
+
+def _built(known: Measured, chosen: Sequence[Candidate]) -> tuple[nn.Module, dict[str, float]]:
+    """The compressed model, and the measured error of each layer."""
+    changed = {one.path: one for one in chosen if one.form is not None}
+    built = _build(known, changed)
+    errors = _fit(known, built, changed) if known.batches and changed else {}
+    _check_kind(known.model, built, known.example)
+    return built, errors
+
+
+def _build(known: Measured, changed: Mapping[str, Candidate]) -> nn.Module:
+    """The model with its layers factored by what the data tell of them."""
+
+    def rule(path: str, module: nn.Module) -> nn.Module | None:
+        one = changed.get(path)
+        if one is None:
+            return None
+        return build(one, module, known.moments.get(path), unit=known.unit)
+
+    built, swaps = replace_named(known.model, rule)
+    for swap in swaps:
+        if swap.after is None:  # ``find_layers`` saw nothing against it
+            raise DifferenceError(f"{swap.path!r} cannot be replaced: {swap.reason}")
+    return built
+
+
+def _fit(known: Measured, built: nn.Module, changed: Mapping[str, Candidate]) -> dict[str, float]:
+    """Refit and recalibrate; the measured error of each layer."""
+    samples = next(iter(known.moments.values())).samples
+    calls = {layer.path: len(layer.calls) for layer in known.found.layers}
+    wanted: dict[str, Wanted] = {}
+    for path in changed:
+        layers = built.get_submodule(path)
+        assert isinstance(layers, nn.Sequential), "plain layers one after another"
+        stage = Stage.of(known.model.get_submodule(path))
+        wanted[path] = wanted_rows(stage, Stage.of(layers[-1]), calls[path], samples)
+    kept = keep_rows(known.model, wanted, known.batches)
+    refit(built, kept, known.batches)
+    if norms_of(known.model, exclude=known.exclude):
+        recalibrate(built, known.model, known.batches, exclude=known.exclude)
+    return _measure_errors(known, built, kept)
+
+
+def _measure_errors(
+    known: Measured, built: nn.Module, kept: Mapping[str, KeptRows]
+) -> dict[str, float]:
+    """How far each layer's outputs in the compressed model are from those in the given one."""
+    sums = dict.fromkeys(kept, 0.0)
+    counts = dict.fromkeys(kept, 0)
+    metrics = {path: metric_of(known.moments[path], known.unit) for path in kept}
+    for number, batch in enumerate(known.batches):
+        queues = {path: iter(rows.batches[number]) for path, rows in kept.items()}
+
+        def comparing(path: str, queue: Callable[[], Tensor]) -> Callable[..., None]:
+            def hook(_m: nn.Module, _a: object, _n: object, y: Tensor) -> None:
+                wanted = kept[path].wanted
+                apart = output_rows(wanted.stage, y, most=wanted.most) - queue().double()
+                metric = metrics[path][0]
+                worth = apart if metric is None else apart @ metric
+                sums[path] += float((worth * apart).sum())
+                counts[path] += apart.shape[1]
+
+            return hook
+
+        hooks = {path: comparing(path, queue.__next__) for path, queue in queues.items()}
+        run_hooked(built, hooks, batch)
+    return {path: metrics[path][1] * sums[path] / max(counts[path], 1) for path in kept}
+
+
+def _check_kind(model: nn.Module, built: nn.Module, example: Example) -> None:
+    """Refuse a result that does not give tensors of the same shapes, or no numbers."""
+    found = []
+    for one in (model, built):
+        with evaluating(one), torch.no_grad():
+            found.append(outputs_of(call(one, example)))
+    before, after = found
+    for name, old in before.items():
+        new = after.get(name)
+        if new is None or new.shape != old.shape or new.dtype != old.dtype:
+            raise DifferenceError(f"{name} must keep its shape and type, it does not")
+        if new.is_floating_point() and not new[old.isfinite()].isfinite().all():
+            raise DifferenceError(f"{name} of the compressed model must be finite, it is not")
+
+
+def _score(evaluate: Evaluate, model: nn.Module, seed: int) -> float:
+    with evaluating(model), own_random_state(seed):
+        score = evaluate(model)
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        raise TypeError(f"evaluate must return a number, got {score!r}") from None

@@ -1,0 +1,233 @@
+"""Candidates and whole models timed on this machine.
+
+Fewer multiply-adds are not always faster: a layer cut in three starts three kernels. So each
+candidate is timed on inputs of its shape, once for each shape, beside the layer that it stands for.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from pointwise.compression.candidates import Candidate, LayerCandidates
+from pointwise.compression.forms.table import FORMS
+from pointwise.compression.plan import PlannedLayer
+from pointwise.compression.report import Latency
+from pointwise.compression.stages import Axes
+from pointwise.inspection.timing import Timer, take_turns
+from pointwise.surgery.equivalence import Example, call, evaluating
+from pointwise.surgery.replace import replace_named
+
+RANKS_EACH = 6
+"""Ranks of a form that are timed."""
+
+LAYER_S = 0.5
+"""Seconds to time all candidates of a layer, if a few rounds do not take longer."""
+
+quick_turns: Timer = partial(take_turns, fewest=5, most=25)
+"""Times candidates: there are many, and the whole model is timed with care later."""
+
+MODEL_S = 1.5
+"""Seconds to time whole models."""
+
+
+def time_candidates(
+    model: nn.Module, layers: Sequence[LayerCandidates], *, timer: Timer = quick_turns
+) -> tuple[LayerCandidates, ...]:
+    """Time what can become of each layer.
+
+    Args:
+        model: The model.
+        layers: Its layers; the candidates may be beaten by others in everything but time.
+        timer: Times calls against one another.
+
+    Returns:
+        The same with some ranks of each form, and the seconds of each candidate.
+
+    Example:
+        >>> from pointwise.compression.measure import measure
+        >>> model = nn.Sequential(nn.Linear(8, 8))
+        >>> known = measure(model, torch.ones(1, 8))
+        >>> timed = time_candidates(model, known.layers)
+        >>> all(one.seconds > 0 for one in timed[0].candidates)
+        True
+    """
+    cache: dict[object, float] = {}
+    return tuple(
+        _timed(model.get_submodule(layer.layer.path), _thinned(handy(layer)), cache, timer)
+        for layer in layers
+    )
+
+
+def handy(layer: LayerCandidates) -> LayerCandidates:
+    """Leave out ranks that hardware does not like, where a layer is wide enough.
+
+    Args:
+        layer: The layer.
+
+    Returns:
+        The candidates whose ranks are multiples of 8 or 4.
+    """
+
+    def ishandy(one: Candidate) -> bool:
+        if one.form is None:
+            return True
+        full = FORMS[one.form].full_rank(layer.layer.stage)
+        steps = [8 if most >= 128 else 4 if most >= 32 else 1 for most in full]
+        groups = layer.layer.stage.groups
+        return groups > 1 or all(n % step == 0 for n, step in zip(one.rank, steps, strict=True))
+
+    candidates = tuple(one for one in layer.candidates if ishandy(one))
+    return LayerCandidates(layer.layer, candidates, layer.reason)
+
+
+def _thinned(layer: LayerCandidates) -> LayerCandidates:
+    """The layer as it is, and some ranks of each form, from the most on."""
+    kept = [layer.candidates[0]]
+    for form in dict.fromkeys(one.form for one in layer.candidates[1:]):
+        same = [one for one in layer.candidates[1:] if one.form == form]
+        same.sort(key=lambda one: -one.macs)
+        if len(same) > RANKS_EACH:
+            places = [round(i * (len(same) - 1) / (RANKS_EACH - 1)) for i in range(RANKS_EACH)]
+            same = [same[place] for place in places]
+        kept += same
+    return replace(layer, candidates=tuple(kept))
+
+
+def _timed(
+    module: nn.Module, layer: LayerCandidates, cache: dict[object, float], timer: Timer
+) -> LayerCandidates:
+    seconds = dict.fromkeys(layer.candidates, 0.0)
+    for shape in layer.layer.calls:
+        keys = {one: _key(layer, one, shape, module) for one in layer.candidates}
+        new = {one: key for one, key in keys.items() if key not in cache}
+        if new:
+            weight = next(module.parameters())
+            x = torch.randn(shape, dtype=weight.dtype, device=weight.device)
+            calls = {
+                str(place): _caller(blank(layer, one, module), x) for place, one in enumerate(new)
+            }
+            taken = timer(calls, seconds=LAYER_S)
+            for place, key in enumerate(new.values()):
+                cache[key] = min(taken[str(place)])  # what else the machine does only adds
+        for one, key in keys.items():
+            seconds[one] += cache[key]
+    candidates = tuple(replace(one, seconds=seconds[one]) for one in layer.candidates)
+    return replace(layer, candidates=candidates)
+
+
+def _key(layer: LayerCandidates, one: Candidate, shape: Axes, module: nn.Module) -> object:
+    """What the time of a candidate hangs on."""
+    weight = next(module.parameters())
+    return layer.layer.stage, layer.layer.bias, one.form, one.rank, shape, weight.dtype
+
+
+def _caller(module: nn.Module, x: torch.Tensor) -> Callable[[], object]:
+    def run() -> object:
+        with torch.no_grad():
+            return module(x)
+
+    return run
+
+
+def blank(layer: LayerCandidates, one: Candidate, module: nn.Module) -> nn.Module:
+    """What a candidate stands for, with zeros for weights.
+
+    Args:
+        layer: The layer.
+        one: The candidate.
+        module: The layer's module.
+
+    Returns:
+        Plain layers; the module itself if it is left.
+    """
+    if one.form is None:
+        return module
+    stages = FORMS[one.form].stages(layer.layer.stage, one.rank)
+    return PlannedLayer(one.path, one.form, one.rank, stages, bias=True).build(module)
+
+
+def blank_model(
+    model: nn.Module, layers: Sequence[LayerCandidates], chosen: Sequence[Candidate]
+) -> nn.Module:
+    """A model with the layers of a choice, with zeros for weights: it takes as long.
+
+    Args:
+        model: The model; it is left as it is.
+        layers: Its layers.
+        chosen: One candidate for each.
+
+    Returns:
+        A copy.
+    """
+    changed = {
+        one.path: (layer, one)
+        for layer, one in zip(layers, chosen, strict=True)
+        if one.form is not None
+    }
+
+    def rule(path: str, module: nn.Module) -> nn.Module | None:
+        return blank(*changed[path], module) if path in changed else None
+
+    return replace_named(model, rule)[0]
+
+
+def time_models(
+    model: nn.Module, other: nn.Module, example: Example, *, timer: Timer = take_turns
+) -> tuple[list[float], list[float]]:
+    """Time two models against one another on an input.
+
+    Args:
+        model: One model; it runs in evaluation mode, and is left as it was.
+        other: The other.
+        example: The input.
+        timer: Times calls against one another.
+
+    Returns:
+        The seconds of each, round by round.
+    """
+
+    def caller(one: nn.Module) -> Callable[[], object]:
+        return lambda: call(one, example)
+
+    with evaluating(model), evaluating(other), torch.no_grad():
+        taken = timer({"before": caller(model), "after": caller(other)}, seconds=MODEL_S)
+    return taken["before"], taken["after"]
+
+
+def time_model(model: nn.Module, example: Example, *, timer: Timer = take_turns) -> float:
+    """Time a model on an input.
+
+    Args:
+        model: The model; it runs in evaluation mode, and is left as it was.
+        example: The input.
+        timer: Times calls.
+
+    Returns:
+        The least of its seconds, as for candidates.
+    """
+    with evaluating(model), torch.no_grad():
+        taken = timer({"model": lambda: call(model, example)}, seconds=MODEL_S)
+    return min(taken["model"])
+
+
+def summary(seconds: Sequence[float]) -> Latency:
+    """The median and the quartiles of times.
+
+    Args:
+        seconds: The times.
+
+    Returns:
+        The summary.
+
+    Example:
+        >>> summary([1.0, 2.0, 3.0, 4.0, 5.0])
+        Latency(median_s=3.0, low_s=2.0, high_s=4.0)
+    """
+    if len(seconds) == 1:
+        return Latency(seconds[0], seconds[0], seconds[0])
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Latency(middle, low, high)

@@ -1,0 +1,248 @@
+"""All that is to be known of a model before a budget is set: layers, moments and candidates."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.compression.budget import Costs, count_costs
+from pointwise.compression.calibration import Data, read_batches
+from pointwise.compression.candidates import LayerCandidates, Unit, list_candidates
+from pointwise.compression.fisher import EnergyLoss, LabelLoss, Loss
+from pointwise.compression.forms.form import Form
+from pointwise.compression.forms.table import FORMS
+from pointwise.compression.latency import time_candidates, time_model
+from pointwise.compression.layers import FoundLayers, find_layers
+from pointwise.compression.moments import Moments, gather_moments
+from pointwise.errors import DataError, first_line
+from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
+
+SAMPLES = 1024
+"""Samples that are taken of the data: more tell little more."""
+
+POSITIONS = 64
+"""Positions of each sample at which covariances of patches are taken."""
+
+Logits = Callable[[Any], Tensor]
+
+STEADY = 1e-3
+"""What two runs of one input may differ by, as a share of the largest output."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a model.
+
+    Attributes:
+        model: The model.
+        example: An input.
+        batches: The calibration data; empty without any.
+        exclude: Paths that are to stay.
+        found: Its layers.
+        whole: What it costs.
+        moments: What the data tell of each layer that can be compressed; empty without data.
+        unit: The unit of errors.
+        layers: What can become of each layer that can be compressed, in the order of the model.
+        notes: What there is to say, in whole sentences.
+        seconds: How long the model takes for the example; ``None`` if nothing was timed.
+    """
+
+    model: nn.Module
+    example: Example
+    batches: list[Example]
+    exclude: tuple[str, ...]
+    found: FoundLayers
+    whole: Costs
+    moments: dict[str, Moments]
+    unit: Unit
+    layers: tuple[LayerCandidates, ...]
+    notes: tuple[str, ...]
+    seconds: float | None = None
+
+
+def measure(
+    model: nn.Module,
+    example: Example,
+    *,
+    data: Data | None = None,
+    logits: Logits | None = None,
+    exclude: Sequence[str] = (),
+    forms: Sequence[str] | str = "auto",
+    seed: int = 0,
+    samples: int = SAMPLES,
+    timed: bool = False,
+) -> Measured:
+    """Find out all that is to be known of a model before a budget is set.
+
+    Args:
+        model: The model; it is left as it is.
+        example: As for ``compress``.
+        data: As for ``compress``.
+        logits: As for ``compress``.
+        exclude: As for ``compress``.
+        forms: As for ``compress``.
+        seed: As for ``compress``.
+        samples: As for ``compress``.
+        timed: Whether to time all that layers may become, for budgets of latency.
+
+    Returns:
+        What ``compress_measured`` needs, for any number of budgets.
+
+    Raises:
+        DataError: If there are no data, the model does not take them, or what goes through it is
+            not finite.
+        ValueError: If the model does not take the example, draws random numbers, or an option
+            makes no sense.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> measure(model, torch.ones(1, 8)).unit
+        'energy'
+    """
+    chosen = _forms(forms)
+    with own_random_state(seed):
+        found = find_layers(model, example, exclude=exclude)
+        _check_steady(model, example)
+        whole = count_costs(model, example)
+        batches = [] if data is None else read_batches(data, example, samples=samples)
+        notes = []
+        moments: dict[str, Moments] = {}
+        unit: Unit = "energy"
+        paths = [layer.path for layer in found.layers]
+        if data is not None and paths:
+            loss, note = _loss(model, batches[0], logits, seed)
+            moments = gather_moments(model, paths, batches, loss=loss, most_positions=POSITIONS)
+            if any(one.gradient is not None for one in moments.values()):
+                unit = "loss"
+                notes.append(note)
+            else:
+                notes.append(
+                    "No gradient comes back to any layer, so errors are shares of the variance of "
+                    "each layer's outputs."
+                )
+        elif data is None:
+            notes.append(
+                "No data were given, so the weights alone decide: nothing was refitted or "
+                "recalibrated, and much more accuracy is lost than with some hundred inputs, "
+                "labels not needed."
+            )
+        modules = dict(model.named_modules())
+        layers = tuple(
+            list_candidates(
+                layer,
+                modules[layer.path],
+                moments.get(layer.path),
+                unit=unit,
+                forms=chosen,
+                beaten=timed,
+            )
+            for layer in found.layers
+        )
+        seconds = None
+        if timed:
+            layers = time_candidates(model, layers)
+            seconds = time_model(model, example)
+    return Measured(
+        model=model,
+        example=example,
+        batches=batches,
+        exclude=tuple(exclude),
+        found=found,
+        whole=whole,
+        moments=moments,
+        unit=unit,
+        layers=layers,
+        notes=tuple(notes),
+        seconds=seconds,
+    )
+
+
+@contextmanager
+def own_random_state(seed: int) -> Iterator[None]:
+    """Draw random numbers that depend on the seed alone, and leave torch's state as it is.
+
+    Args:
+        seed: The seed.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with own_random_state(0):
+        ...     a = torch.rand(())
+        >>> with own_random_state(0):
+        ...     print(bool(torch.rand(()) == a))
+        True
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _forms(forms: Sequence[str] | str) -> tuple[Form, ...]:
+    if forms == "auto":
+        return tuple(FORMS.values())
+    names = [forms] if isinstance(forms, str) else list(forms)
+    unknown = [name for name in names if name not in FORMS]
+    if unknown or not names:
+        got = repr(unknown[0]) if unknown else "none"
+        raise ValueError(f"forms must be 'auto' or some of {', '.join(FORMS)}, got {got}")
+    return tuple(FORMS[name] for name in names)
+
+
+def _check_steady(model: nn.Module, example: Example) -> None:
+    """Refuse a model that gives no finite numbers, or others every time."""
+    first, second = (_run(model, example, seed) for seed in (0, 1))
+    if not first:
+        raise ValueError("model must put out at least one tensor, it puts out none")
+    for name, one in first.items():
+        other = second.get(name)
+        if one.is_floating_point() and one.isnan().any():
+            raise ValueError(f"model must give numbers for the example, its {name} holds nan")
+        same = other is not None and other.shape == one.shape
+        if same and one.is_floating_point() and one.numel():
+            assert other is not None
+            apart = (one.double() - other.double()).nan_to_num().abs().max()
+            same = bool(apart <= STEADY * one.double().nan_to_num().abs().max())
+        if not same:
+            raise ValueError(
+                "model must give the same every time in evaluation mode, its "
+                f"{name} changes from one run to the next: it draws random numbers"
+            )
+
+
+def _run(model: nn.Module, example: Example, seed: int) -> dict[str, Tensor]:
+    with evaluating(model), torch.no_grad():
+        torch.manual_seed(seed)
+        return outputs_of(call(model, example))
+
+
+def _loss(model: nn.Module, batch: Example, logits: Logits | None, seed: int) -> tuple[Loss, str]:
+    """What tells how much outputs are worth, and how to say that."""
+    scores = "Errors are in nats of the loss of class scores, with labels drawn from the model."
+    try:
+        with evaluating(model), torch.no_grad():
+            result = call(model, batch)
+    except Exception as error:  # whatever the model raises
+        raise DataError(
+            f"data must be inputs of the model, which fails on batch 0: {first_line(error)}"
+        ) from error
+    if logits is not None:
+        try:
+            logits(result)
+        except Exception as error:  # whatever the function raises
+            raise DataError(
+                "logits must pick class scores out of the model's output, it fails: "
+                f"{first_line(error)}"
+            ) from error
+        return LabelLoss(logits, seed=seed), scores
+    classes = isinstance(result, Tensor) and result.ndim == 2 and result.shape[1] > 1
+    if classes and result.is_floating_point():
+        return LabelLoss(lambda output: output, seed=seed), scores
+    return EnergyLoss(seed=seed), (
+        "Errors are shares of the variance of the model's outputs, halved; logits= would say "
+        "which outputs are class scores."
+    )

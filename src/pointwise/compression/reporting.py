@@ -1,0 +1,131 @@
+"""What the report and the plan say of a compressed model."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from pointwise.compression.budget import Budget, Costs
+from pointwise.compression.candidates import Candidate
+from pointwise.compression.latency import summary
+from pointwise.compression.measure import Measured
+from pointwise.compression.plan import Plan, PlannedLayer
+from pointwise.compression.report import CompressionReport, LayerRow, Target, Totals
+from pointwise.compression.stages import Stage
+from pointwise.inspection.timing import speedup
+from pointwise.surgery.swap import describe
+
+Times = tuple[Sequence[float], Sequence[float]]
+
+
+def make_plan(known: Measured, built: nn.Module, chosen: Sequence[Candidate]) -> Plan:
+    """Say what became of each layer.
+
+    Args:
+        known: What is known of the given model.
+        built: The compressed model.
+        chosen: What each layer became.
+
+    Returns:
+        The plan.
+    """
+    layers = tuple(_planned(built, one) for one in chosen if one.form is not None)
+    return Plan(layers, type(known.model).__name__)
+
+
+def make_report(
+    known: Measured,
+    built: nn.Module,
+    chosen: Sequence[Candidate],
+    budget: Budget,
+    after: Costs,
+    errors: Mapping[str, float],
+    times: Times | None,
+) -> CompressionReport:
+    """Say what compression did.
+
+    Args:
+        known: What is known of the given model.
+        built: The compressed model.
+        chosen: What each layer became.
+        budget: What was asked for.
+        after: What the compressed model costs.
+        errors: The measured error of each layer that was changed.
+        times: The seconds of both models, round by round; ``None`` if they were not timed.
+
+    Returns:
+        The report, without scores.
+    """
+    before = known.whole
+    return CompressionReport(
+        model=type(known.model).__name__,
+        rows=_rows(known, built, chosen, errors),
+        before=_totals(before, times and times[0]),
+        after=_totals(after, times and times[1]),
+        targets=_targets(budget, before, after, times),
+        unit=known.unit,
+        notes=known.notes,
+    )
+
+
+def _totals(costs: Costs, times: Sequence[float] | None) -> Totals:
+    latency = summary(times) if times else None
+    return Totals(costs.macs, costs.params, costs.bytes, latency)
+
+
+def _targets(
+    budget: Budget, before: Costs, after: Costs, times: Times | None
+) -> tuple[Target, ...]:
+    given = budget.given()
+    found = []
+    for name in ("macs", "params", "bytes"):
+        if name in given:
+            total = getattr(before, name)
+            reached = getattr(after, name) / total if total else 0.0
+            found.append(Target(name, given[name], reached, reached <= given[name] + 1e-12))
+    if budget.latency is not None and times is not None:
+        reached = 1 / speedup(*times).ratio
+        found.append(Target("latency", budget.latency, reached, reached <= budget.latency))
+    return tuple(found)
+
+
+def _planned(built: nn.Module, one: Candidate) -> PlannedLayer:
+    assert one.form is not None, "a layer that is changed"
+    layers = built.get_submodule(one.path)
+    assert isinstance(layers, nn.Sequential), "plain layers one after another"
+    stages = tuple(Stage.of(layer) for layer in layers)
+    return PlannedLayer(one.path, one.form, one.rank, stages, layers[-1].bias is not None)
+
+
+def _rows(
+    known: Measured, built: nn.Module, chosen: Sequence[Candidate], errors: Mapping[str, float]
+) -> tuple[LayerRow, ...]:
+    """One row for each layer, in the order of the model."""
+    rows: dict[str, LayerRow] = {}
+    for layer, one in zip(known.layers, chosen, strict=True):
+        keep = layer.candidates[0]
+        changed = one.form is not None
+        module = known.model.get_submodule(one.path)
+        after = built.get_submodule(one.path)
+        reason = layer.reason or "nothing smaller is worth what it saves"
+        rows[one.path] = LayerRow(
+            path=one.path,
+            before=describe(module),
+            after=", ".join(map(describe, after.children())) if changed else None,
+            form=one.form,
+            rank=one.rank,
+            macs=keep.macs,
+            new_macs=one.macs,
+            params=keep.params,
+            new_params=one.params,
+            predicted_error=one.error if changed else None,
+            measured_error=errors.get(one.path),
+            reason="" if changed else reason,
+        )
+    for swap in known.found.left:
+        macs = known.whole.layers.get(swap.path, 0)
+        parts = known.model.get_submodule(swap.path).parameters(recurse=False)
+        params = sum(part.numel() for part in parts)
+        rows[swap.path] = LayerRow(
+            swap.path, swap.before, None, None, (), macs, macs, params, params, reason=swap.reason
+        )
+    return tuple(rows[path] for path, _ in known.model.named_modules() if path in rows)

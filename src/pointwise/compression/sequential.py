@@ -1,0 +1,110 @@
+r"""Layers refitted front to back: from what they get now to what the given model had there.
+
+The last stage of each compressed layer is fitted by least squares, in closed form, from its inputs
+in the compressed network, errors of all earlier layers included, to the outputs of the layer in the
+given one. So errors do not add up on their way to the end.
+
+Reference:
+    Zhang et al., Accelerating Very Deep Convolutional Networks for Classification and Detection,
+    2015, section 3.3 (asymmetric reconstruction).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.compression.patches import patch_rows
+from pointwise.compression.rows import Hook, KeptRows, Wanted, first_argument, run_hooked
+from pointwise.compression.running import RunningMoments
+from pointwise.compression.stages import Stage
+from pointwise.functional.refit import refit_last
+from pointwise.surgery.equivalence import Example
+
+ROWS_EACH = 32
+"""So many rows for each number that a row of weights has: more would tell little more."""
+
+FEWEST_ROWS = 8192
+"""Rows of any layer, if there are as many."""
+
+SHRINKAGE = 0.1
+"""How much the weights before the refit count: as much as this times as many rows as weights in a
+row, in which inputs vary as they do on average."""
+
+
+def wanted_rows(stage: Stage, last: Stage, calls: int, samples: int) -> Wanted:
+    """How much to keep of a layer for the refit of its last stage.
+
+    Args:
+        stage: The layer.
+        last: The last of the stages in its place.
+        calls: How often it is called.
+        samples: How many samples there are.
+
+    Returns:
+        What to keep.
+
+    Example:
+        >>> stage = Stage.of(nn.Conv2d(8, 8, 3))
+        >>> wanted_rows(stage, stage.mix(4, 8), 1, 1024).most
+        8
+    """
+    rows = max(FEWEST_ROWS, ROWS_EACH * last.inputs * last.taps)
+    return Wanted(stage, max(1, math.ceil(rows / (calls * samples))))
+
+
+def refit(model: nn.Module, kept: Mapping[str, KeptRows], batches: Sequence[Example]) -> None:
+    """Refit the compressed layers of a model front to back.
+
+    Args:
+        model: The compressed model, with an ``nn.Sequential`` of plain layers at each path. Their
+            last layers are changed.
+        kept: What the layers of the given model put out on the batches, in the order of their
+            calls.
+        batches: The same batches.
+    """
+    for path, rows in kept.items():
+        layers = model.get_submodule(path)
+        assert isinstance(layers, nn.Sequential), "plain layers one after another"
+        last: Any = layers[-1]
+        if last.bias is not None:  # a layer without reads zeros alone
+            _refit_layer(model, f"{path}.{len(layers) - 1}".strip("."), rows, batches)
+
+
+def _refit_layer(model: nn.Module, path: str, rows: KeptRows, batches: Sequence[Example]) -> None:
+    last = model.get_submodule(path)
+    stage = Stage.of(last)
+    weight, _ = stage.read(last)
+    prior = weight.flatten(2)  # (G, O, D)
+    width = prior.shape[-1]
+    moments = RunningMoments.empty(stage.groups, width + stage.outputs, weight.device)
+    for batch, targets in zip(batches, rows.batches, strict=True):
+        queue = iter(targets)
+
+        def see(_: nn.Module, args: Any, named: Any, _y: Any, queue: Any = queue) -> None:
+            x = first_argument(args, named)
+            y = next(queue).double()
+            start = 0
+            for part in patch_rows(stage, x, most=rows.wanted.most):
+                end = start + part.shape[1]
+                moments.add(torch.cat([part, y[:, start:end]], -1))
+                start = end
+
+        hook: Hook = see
+        run_hooked(model, {path: hook}, batch, calls=len(targets))
+    mean, covariance = moments.mean, moments.covariance
+    seen, cross = covariance[..., :width, :width], covariance[..., width:, :width]
+    matrix = _fit(cross, seen, prior, moments.count)
+    bias = mean[..., width:] - (matrix @ mean[..., :width, None])[..., 0]
+    built = stage.build(matrix.unflatten(-1, weight.shape[2:]), bias, last)
+    last.load_state_dict(built.state_dict())
+
+
+def _fit(cross: Tensor, seen: Tensor, prior: Tensor, count: int) -> Tensor:
+    """Least squares, drawn a little towards the weights before."""
+    width = seen.shape[-1]
+    pull = SHRINKAGE * width / max(count, 1) * seen.diagonal(dim1=-2, dim2=-1).mean(-1)
+    diagonal = pull[..., None, None] * torch.eye(width, dtype=seen.dtype, device=seen.device)
+    return refit_last(cross + prior @ diagonal, seen + diagonal, prior=prior)

@@ -1,0 +1,116 @@
+"""Budgets of time: candidates timed once a shape, whole models timed at the end."""
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from compress_models import MODELS, made
+from torch import nn
+from torch.testing import assert_close
+
+from pointwise.compression import choosing
+from pointwise.compression.budget import Budget
+from pointwise.compression.choosing import choose
+from pointwise.compression.compress import compress
+from pointwise.compression.latency import blank_model, time_candidates
+from pointwise.compression.measure import measure
+
+
+class CountedTimer:
+    """Says that every call takes as long as it has parameters, and counts what it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, calls: Mapping[str, Any], *, seconds: float) -> dict[str, list[float]]:
+        assert seconds > 0
+        self.calls.append(len(calls))
+        for call in calls.values():
+            call()
+        return {name: [1.0 + place, 2.0] for place, name in enumerate(calls)}
+
+
+def test_equal_shapes_are_timed_once() -> None:
+    model = nn.Sequential(nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 32), nn.Linear(32, 16))
+    known = measure(model, torch.ones(3, 32))
+    timer = CountedTimer()
+    first, second, third = time_candidates(model, known.layers, timer=timer)
+    assert timer.calls == [len(first.candidates), len(third.candidates)]
+    assert [one.seconds for one in first.candidates] == [one.seconds for one in second.candidates]
+    assert first.candidates[0].seconds == 1.0
+    assert {one.form for one in first.candidates} == {None, "output"}
+
+
+def test_calls_of_a_layer_add_up() -> None:
+    model, example, _ = made(MODELS["twice"])
+    known = measure(model, example)
+    timed = time_candidates(model, known.layers, timer=CountedTimer())
+    (inner,) = (layer for layer in timed if layer.layer.path == "inner")
+    assert inner.candidates[0].seconds == 2.0
+
+
+def test_blank_models_cost_what_the_choice_costs() -> None:
+    model, example, _ = made(MODELS["residual"])
+    known = measure(model, example)
+    chosen = choose(known, Budget(params=0.6))
+    blank = blank_model(model, known.layers, chosen)
+    params = sum(p.numel() for p in blank.parameters())
+    asked = known.whole.params + sum(
+        one.params - layer.candidates[0].params
+        for one, layer in zip(chosen, known.layers, strict=True)
+    )
+    offsets = sum(layer.layer.stage.c_out for layer in known.layers)
+    assert asked <= params <= asked + offsets
+    assert blank(example).shape == model(example).shape
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Linear(768, 768), nn.ReLU(), nn.Linear(768, 768), nn.ReLU())
+
+
+def test_a_budget_of_time_is_measured() -> None:
+    model = wide()
+    x = torch.randn(256, 768)
+    done = compress(model, Budget(latency=0.7), x, data=x)
+    (target,) = done.report.targets
+    assert target.name == "latency"
+    assert done.report.before.latency is not None
+    assert done.report.after.latency is not None
+    if target.met:  # whatever else the machine does
+        assert done.plan.layers
+        assert target.reached <= 0.7
+        assert done.report.after.macs < done.report.before.macs
+
+
+def test_what_is_not_faster_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    slower = ([1.0, 1.1, 1.0], [2.0, 2.0, 2.2])
+    monkeypatch.setattr(sys.modules[compress.__module__], "time_models", lambda *_: slower)
+    monkeypatch.setattr(choosing, "time_models", lambda *_, timer: slower)
+    model, example, batches = made(MODELS["cnn"])
+    done = compress(model, Budget(latency=0.5), example, data=batches)
+    assert done.plan.layers == ()
+    assert_close(done.model(example), model(example), rtol=0, atol=0)
+    (target,) = done.report.targets
+    assert (target.reached, target.met) == (1.0, False)
+    assert done.report.after.macs == done.report.before.macs
+
+
+def test_time_and_parameters_at_once() -> None:
+    model, example, batches = made(MODELS["residual"])
+    done = compress(model, Budget(latency=0.9, params=0.7), example, data=batches)
+    names = {target.name: target for target in done.report.targets}
+    assert set(names) == {"latency", "params"}
+    assert names["params"].met or done.plan.layers == ()
+    message = "budget must be within reach: params=0.01 is not, the smallest share of the params is"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        compress(model, Budget(latency=0.9, params=0.01), example)
+
+
+def test_time_needs_timed_candidates() -> None:
+    known = measure(wide(), torch.ones(1, 768))
+    message = "a budget of latency needs what measure(timed=True) found out"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        choose(known, Budget(latency=0.5))
