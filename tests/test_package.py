@@ -16,8 +16,8 @@ TESTS = Path(__file__).parent
 
 PUBLIC = {
     "pointwise": (
-        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter __version__ functional "
-        "inspection load maps networks nn runtime save surgery"
+        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter __version__ compression "
+        "functional inspection load maps networks nn runtime save surgery"
     ),
     "pointwise.functional": "Affine add block_diagonal compose fold_affine pointwise regroup",
     "pointwise.nn": (
@@ -65,6 +65,12 @@ PUBLIC = {
     "pointwise.maps": (
         "InputBand MapSummary Output PixelModel Predictor as_pixel_model map_array map_dataarray "
         "map_files match_bands plan_output predict_map write_preview"
+    ),
+    "pointwise.compression": (
+        "Allocation Budget Candidate Compressed CompressionReport EnergyLoss FORMS Form "
+        "FoundLayer FoundLayers LabelLoss LayerCandidates LayerRow Limits Moments Plan "
+        "PlannedLayer Stage TradeOff allocate build compress factor_layer find_layers "
+        "gather_moments list_candidates load save trade_off"
     ),
     "pointwise.runtime": ("Chain Compiled CompiledChain compile read_chain"),
     "pointwise.surgery": (

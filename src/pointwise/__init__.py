@@ -12,7 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pointwise import functional, inspection, maps, networks, nn, runtime, surgery
+    from pointwise import (
+        compression,
+        functional,
+        inspection,
+        maps,
+        networks,
+        nn,
+        runtime,
+        surgery,
+    )
     from pointwise.estimators import (
         ImageClassifier,
         PointwiseClassifier,
@@ -30,6 +39,7 @@ __all__ = [
     "PointwiseRegressor",
     "Segmenter",
     "__version__",
+    "compression",
     "functional",
     "inspection",
     "load",

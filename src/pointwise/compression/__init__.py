@@ -8,31 +8,48 @@ allows.
 """
 
 from pointwise.compression.allocation import Allocation, Limits, allocate
+from pointwise.compression.budget import Budget
 from pointwise.compression.candidates import Candidate, LayerCandidates, build, list_candidates
+from pointwise.compression.compress import Compressed, compress
+from pointwise.compression.files import load, save
 from pointwise.compression.fisher import EnergyLoss, LabelLoss
 from pointwise.compression.forms.form import Form, factor_layer
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.layers import FoundLayer, FoundLayers, find_layers
 from pointwise.compression.moments import Moments, gather_moments
+from pointwise.compression.plan import Plan, PlannedLayer
+from pointwise.compression.report import CompressionReport, LayerRow
 from pointwise.compression.stages import Stage
+from pointwise.compression.trade_off import TradeOff, trade_off
 
 __all__ = [
     "FORMS",
     "Allocation",
+    "Budget",
     "Candidate",
+    "Compressed",
+    "CompressionReport",
     "EnergyLoss",
     "Form",
     "FoundLayer",
     "FoundLayers",
     "LabelLoss",
     "LayerCandidates",
+    "LayerRow",
     "Limits",
     "Moments",
+    "Plan",
+    "PlannedLayer",
     "Stage",
+    "TradeOff",
     "allocate",
     "build",
+    "compress",
     "factor_layer",
     "find_layers",
     "gather_moments",
     "list_candidates",
+    "load",
+    "save",
+    "trade_off",
 ]

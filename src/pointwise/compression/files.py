@@ -85,6 +85,19 @@ def save(compressed: _Compressed, folder: str | Path) -> None:
     Raises:
         ModelFileError: If the folder holds other things or cannot be written, or a part of the
             state is no tensor.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from pointwise.compression.budget import Budget
+        >>> from pointwise.compression.compress import compress
+        >>> model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+        >>> small = compress(model, Budget(macs=0.5), torch.randn(4, 16))
+        >>> with tempfile.TemporaryDirectory() as home:
+        ...     save(small, home + "/small")
+        ...     again = load(home + "/small", model)
+        >>> sum(p.numel() for p in again.parameters()) < 300
+        True
     """
     check_folder(folder)
     state = compressed.model.state_dict()
