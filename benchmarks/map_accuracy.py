@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 
 from pointwise.data.scenes import open_scene
 from pointwise.estimators import PointwiseClassifier
-from pointwise.maps import predict_map
+from pointwise.maps import match_bands, predict_map
 from pointwise.maps.previews import write_preview
 from pointwise.studies.rasters import labelled_table
 from shared_data import DATA
@@ -101,15 +101,19 @@ def map_landsat(out: Path | None) -> None:
     """From the files to a map: its nodata pixels are those of the scene."""
     table = labelled_table(LANDSAT, DATA / "nc-landsat" / LABELS["labelled pixels"][0])
     model = PointwiseClassifier(random_state=0).fit(table.frame, table.labels, groups=table.groups)
+    bands = model.pixel_model().used
     with open_scene(LANDSAT) as scene:
-        _, missing = scene.read(slice(None), slice(None))
-    expected = 0 if missing is None else int(missing.any(0).sum())
+        order = match_bands(model.pixel_model(), scene.names, where="the scene")
+        _, missing = scene.read(slice(None), slice(None), order)
+    assert missing is not None  # the scene has an edge
+    needed = [i for i, band in enumerate(bands) if not band.gaps]
+    expected = int((missing[needed].any(0) | missing.all(0)).sum())
     path = (out or Path()) / "landsat_map.tif"
     try:
         found = predict_map(model, LANDSAT, out=path)
         print(
             f"\nThe map: {found.width} x {found.height}, {found.nodata_pixels:,} pixels of nodata; "
-            f"a band is missing in {expected:,} of the scene."
+            f"in {expected:,} of the scene all bands are missing, or one that never was before."
         )
         if out is not None:
             write_preview(path, out / "landsat_map.png", title="NC Landsat")
