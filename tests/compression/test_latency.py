@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 
 from pointwise.compression import choosing
 from pointwise.compression.budget import Budget
+from pointwise.compression.candidates import LayerCandidates
 from pointwise.compression.choosing import choose
 from pointwise.compression.compress import compress
 from pointwise.compression.latency import blank_model, time_candidates
@@ -71,6 +73,25 @@ def wide() -> nn.Module:
     return nn.Sequential(nn.Linear(768, 768), nn.ReLU(), nn.Linear(768, 768), nn.ReLU())
 
 
+@pytest.fixture
+def timed_by_macs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates take as long as they have multiply-adds, however busy the machine is."""
+    home, total = sys.modules[measure.__module__], []
+
+    def candidates(_: nn.Module, layers: Sequence[LayerCandidates]) -> tuple[LayerCandidates, ...]:
+        total.append(sum(layer.candidates[0].macs for layer in layers))
+        return tuple(
+            replace(
+                layer, candidates=tuple(replace(one, seconds=one.macs) for one in layer.candidates)
+            )
+            for layer in layers
+        )
+
+    monkeypatch.setattr(home, "time_candidates", candidates)
+    monkeypatch.setattr(home, "time_model", lambda *_: float(total[-1]))
+
+
+@pytest.mark.usefixtures("timed_by_macs")
 def test_a_budget_of_time_is_measured() -> None:
     model = wide()
     x = torch.randn(256, 768)
@@ -85,6 +106,7 @@ def test_a_budget_of_time_is_measured() -> None:
         assert done.report.after.macs < done.report.before.macs
 
 
+@pytest.mark.usefixtures("timed_by_macs")
 def test_what_is_not_faster_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     slower = ([1.0, 1.1, 1.0], [2.0, 2.0, 2.2])
     monkeypatch.setattr(sys.modules[compress.__module__], "time_models", lambda *_: slower)
@@ -98,6 +120,7 @@ def test_what_is_not_faster_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> 
     assert done.report.after.macs == done.report.before.macs
 
 
+@pytest.mark.usefixtures("timed_by_macs")
 def test_time_and_parameters_at_once() -> None:
     model, example, batches = made(MODELS["residual"])
     done = compress(model, Budget(latency=0.9, params=0.7), example, data=batches)

@@ -1,5 +1,6 @@
 """One clear error for files and folders that may not be read or written."""
 
+import codecs
 import os
 import stat
 import tempfile
@@ -25,6 +26,7 @@ def error_of(read, path) -> str:
 def another_user():
     """A folder that anybody may enter, used as a user whose permissions count (root's do not)."""
     root = os.name == "posix" and os.geteuid() == 0
+    codecs.lookup("utf-8-sig")  # that user may not read it, and Python keeps what it did not find
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o777)
         yield Path(home), (lambda: os.seteuid(65534)) if root else (lambda: None)
