@@ -17,6 +17,11 @@ ROWS_PER_PIECE = 20
 
 MOST_PIECES = 64
 
+ROWS_PER_CHANNEL = 4
+"""All columns together have a piece for so many different rows, or ``FREE_CHANNELS``."""
+
+FREE_CHANNELS = 1024
+
 
 def build_network(
     coding: TableCoding,
@@ -44,12 +49,34 @@ def build_network(
     """
     levels = [len(c.levels) for c in coding.categories]
     split = x.shape[1] - len(levels)
-    pieces = int(np.clip(_distinct(x[weight > 0]) // ROWS_PER_PIECE, 1, MOST_PIECES))
+    pieces = count_pieces(_distinct(x[weight > 0]), split)
     numbers = NumberEncoder.fit(x[:, :split], weight, pieces=pieces)
     categories = CategoryEncoder.fit(x[:, split:], weight, levels)
     channels = (numbers.c_out + categories.c_out, *hidden, len(scale.scale))
     mlp = MLP(channels, members=members, dropout=dropout)
     return TableNetwork(numbers, categories, mlp, scale)
+
+
+def count_pieces(rows: int, columns: int) -> int:
+    """Into how many pieces each column of numbers is cut.
+
+    Few rows of many columns get few: hundreds of columns cut finely make a first layer that is far
+    larger than the table, slow to fit, and no more accurate.
+
+    Args:
+        rows: Number of different training rows.
+        columns: Number of columns of numbers.
+
+    Returns:
+        Pieces of a column, from 1 to 64.
+
+    Example:
+        >>> count_pieces(20_000, 8), count_pieces(480, 8), count_pieces(480, 204)
+        (64, 24, 5)
+    """
+    channels = max(FREE_CHANNELS, rows // ROWS_PER_CHANNEL)
+    most = min(MOST_PIECES, channels // max(columns, 1))
+    return int(np.clip(rows // ROWS_PER_PIECE, 1, max(most, 1)))
 
 
 def _distinct(x: Floats) -> int:
