@@ -84,7 +84,7 @@ SETS: dict[str, tuple[Callable[[], CompareData], CompareOptions]] = {
     "mnist": (mnist, CompareOptions(width=16, epochs=8)),
     "cifar": (
         cifar,
-        CompareOptions(width=16, epochs=12, augment=Augmentations(RandomShift(3), RandomFlip())),
+        CompareOptions(width=16, epochs=8, augment=Augmentations(RandomShift(3), RandomFlip())),
     ),
     "landsat": (landsat, CompareOptions(width=256, epochs=60, batch_size=128, seeds=10)),
 }
