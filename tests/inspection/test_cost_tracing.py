@@ -121,6 +121,19 @@ def test_a_layer_called_by_another_than_its_parent_keeps_its_path():
     assert names == ["0.0", "0.0"]
 
 
+def test_an_empty_sequence_that_is_called_has_its_name():
+    class Shortcut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.shortcut = nn.Linear(3, 3), nn.Sequential()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) + self.shortcut(x)
+
+    found = cost(nn.Sequential(nn.Linear(3, 3), Shortcut()), torch.zeros(1, 3))
+    assert [layer.name for layer in found.layers if layer.macs] == ["0", "1.layer"]
+
+
 def test_a_layer_that_raises_and_is_passed_over_does_not_confuse_the_names():
     class Tries(nn.Module):
         def __init__(self):

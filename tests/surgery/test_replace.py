@@ -187,3 +187,11 @@ def test_a_rule_that_returns_something_else_is_refused(wrong) -> None:
 def test_an_estimator_is_no_model() -> None:
     with pytest.raises(TypeError, match="of a fitted estimator give network_"):
         replace(object(), lambda _: None)
+
+
+def test_a_buffer_that_something_computed_is_copied_too() -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("scaled", model.weight * 2)
+    copied = copy_model(model)
+    assert copied.scaled.is_leaf
+    torch.testing.assert_close(copied.scaled, model.scaled.detach())

@@ -315,7 +315,7 @@ class _Recorder(TorchDispatchMode):
                 path, one = waiting.pop()
                 new = id(one) not in paths
                 paths.setdefault(id(one), []).append(path)
-                children = [(k, child) for k, child in one._modules.items() if child and new]
+                children = [(k, c) for k, c in one._modules.items() if new and c is not None]
                 waiting += [(f"{path}.{k}" if path else k, c) for k, c in reversed(children)]
             self.paths[id(module)] = paths
         return self.paths[id(module)]

@@ -107,6 +107,9 @@ def replace_named(
 def copy_model(model: nn.Module) -> nn.Module:
     """Copy a model deeply; tensors that something computed (old weight norm) come detached.
 
+    Attributes that someone hung on a parameter (an optimizer's mark, say), which torch's own copy
+    drops, are kept.
+
     Args:
         model: The model.
 
@@ -123,16 +126,19 @@ def copy_model(model: nn.Module) -> nn.Module:
     """
     memo: dict[int, object] = {}
     for module in model.modules():
-        for value in vars(module).values():
+        for value in (*vars(module).values(), *module._buffers.values()):
             if isinstance(value, Tensor) and not value.is_leaf:  # deepcopy would refuse it
                 memo[id(value)] = value.detach().clone()
     try:
-        return copy.deepcopy(model, memo)
+        copied = copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, AttributeError) as error:
         raise TypeError(
             f"model must be one that copy.deepcopy takes: {error}; "
             "pass in_place=True to change it itself"
         ) from error
+    for old, new in zip(model.parameters(), copied.parameters(), strict=True):
+        vars(new).update(vars(old))
+    return copied
 
 
 @contextmanager
