@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fused_machine import Call, Machine
 from pointwise.nn import MLP, CategoryEncoder, ChannelScale, NumberEncoder, TableNetwork
 from pointwise.runtime import Chain, CompiledChain, read_chain
 from pointwise.runtime.chain import Spread
-
-Call = Callable[[], Any]
 
 NETWORKS: dict[str, tuple[int, ...]] = {
     "4-16-8-1": (4, 16, 8, 1),
@@ -62,8 +60,6 @@ OURS = "fused"
 EXACT = ("eager", "torch.compile", "onnxruntime", "openvino f32")
 """Peers of equal precision, by the start of their names."""
 
-MACS_IN_LOOP = 1 << 26
-
 
 def network(channels: tuple[int, ...], activation: Callable[[], nn.Module]) -> nn.Sequential:
     layers: list[nn.Module] = []
@@ -77,59 +73,6 @@ def chain_of(net: nn.Module) -> Chain:
     if isinstance(chain, str):
         raise SystemExit(chain)
     return chain
-
-
-# --- The machine ---
-
-
-def peak_loop() -> tuple[Call, int]:
-    """A loop of multiply-adds that never leaves the registers, and its multiply-adds."""
-    import halide as hl
-
-    target = hl.get_host_target()
-    lanes, chains = target.natural_vector_size(hl.Float(32)), 12
-    steps = MACS_IN_LOOP // (lanes * chains)
-    factor, more = hl.Param(hl.Float(32), "factor"), hl.Param(hl.Float(32), "more")
-    along = hl.RDom([(0, steps)], "along")
-    x, once, v, chain = (hl.Var(name) for name in ("x", "once", "v", "chain"))
-    total, out = hl.Func("total"), hl.Func("out")
-    whole = lanes * chains
-    total[x] = hl.cast(hl.Float(32), x)
-    total[x] = total[x] * factor + more + 0 * along.x
-    out[x] = total[x]
-    out.bound(x, 0, whole).split(x, once, x, whole).split(x, chain, v, lanes)
-    out.vectorize(v).unroll(chain)
-    total.compute_at(out, once).split(x, chain, v, lanes).vectorize(v).unroll(chain)
-    update = total.update().split(x, chain, v, lanes).reorder(v, chain, along.x)
-    update.vectorize(v).unroll(chain)
-    call = out.compile_to_callable([factor, more], target)
-    result = hl.Buffer(np.empty(whole, np.float32))
-    return lambda: call(0.5, 1.0, result), steps * whole
-
-
-@dataclass
-class Machine:
-    """What this machine does, measured in the rounds of the contenders."""
-
-    side: int = 1024
-    calls: dict[str, Call] = field(default_factory=dict)
-    macs: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        left, right = torch.rand(2, self.side, self.side)
-        product = torch.empty(self.side, self.side)
-        self.calls["product"] = lambda: torch.mm(left, right, out=product)
-        self.macs["product"] = self.side**3
-        self.calls["loop"], self.macs["loop"] = peak_loop()
-        source, target = torch.ones(1 << 24), torch.zeros(1 << 24)
-        self.calls["copy"] = lambda: target.copy_(source)
-        self.bytes = 2 * 4 * (1 << 24)
-
-    def peak(self, seconds: dict[str, list[float]], threads: int) -> tuple[float, float, float]:
-        """Multiply-adds a second by the product and by the loop, and bytes a second."""
-        product = self.macs["product"] / min(seconds["product"])
-        loop = threads * self.macs["loop"] / min(seconds["loop"])  # the loop runs on one thread
-        return product, loop, self.bytes / min(seconds["copy"])
 
 
 # --- Contenders ---

@@ -1,13 +1,16 @@
-"""Many rows are predicted through the fused runtime, with the same results."""
+"""Many rows and images are predicted through the fused runtime, with the same results."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_iris
+from torch import nn
 
+from pointwise.errors import DifferenceError
 from pointwise.estimators import PointwiseClassifier, PointwiseRegressor, base, fused
-from pointwise.runtime import CompiledChain
+from pointwise.runtime import Compiled, CompiledChain
+from pointwise.runtime import compile as compile_network
 
 
 @pytest.fixture
@@ -103,3 +106,54 @@ def test_without_halide_the_results_are_the_same_and_nothing_is_said(runs, monke
     expected = as_in_pytorch(monkeypatch, model.predict, x)
     monkeypatch.setattr(fused, "CompiledChain", lambda chain: CompiledChain(chain, engine="chunks"))
     np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5)
+
+
+@pytest.fixture
+def compiled(monkeypatch) -> list[Compiled]:
+    """What predictions of images compile; nothing is timed."""
+    made: list[Compiled] = []
+
+    def listed(network, *, example):
+        made.append(compile_network(network, example=example, engine="chunks"))
+        return made[-1]
+
+    monkeypatch.setattr(fused, "compile_network", listed)
+    return made
+
+
+def images() -> tuple[nn.Module, list[torch.Tensor]]:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 4, 1)
+    return nn.Sequential(*layers).eval(), [torch.rand(5, 3, 12, 12) for _ in range(3)]
+
+
+@torch.no_grad()
+def test_many_images_go_through_the_runtime(compiled, monkeypatch):
+    network, batches = images()
+    monkeypatch.setattr(fused, "PATIENCE_S", 0.0)
+    got = list(fused.image_outputs(network, batches))
+    assert torch.equal(got[0], network(batches[0]))
+    torch.testing.assert_close(torch.cat(got), network(torch.cat(batches)), rtol=1e-5, atol=1e-5)
+    assert [part.engine for part in compiled[0].parts] == ["PyTorch", "chunks"]
+    assert len(compiled) == 1
+
+
+@torch.no_grad()
+def test_few_images_stay_in_pytorch(compiled):
+    network, batches = images()
+    for made, batch in zip(fused.image_outputs(network, batches), batches, strict=True):
+        assert torch.equal(made, network(batch))
+    assert not compiled
+
+
+@torch.no_grad()
+def test_a_network_that_cannot_be_compiled_predicts_as_it_is(monkeypatch):
+    network, batches = images()
+
+    def refused(network, *, example):
+        raise DifferenceError("outputs differ")
+
+    monkeypatch.setattr(fused, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(fused, "compile_network", refused)
+    for made, batch in zip(fused.image_outputs(network, batches), batches, strict=True):
+        assert torch.equal(made, network(batch))

@@ -11,6 +11,7 @@ from torch import nn
 
 from pointwise.runtime import compile as compile_
 from pointwise.runtime.compiled import CompiledChain, Engine
+from pointwise.runtime.views import LARGE_BYTES, LINE_BYTES, is_rows
 
 
 def pixels() -> nn.Sequential:
@@ -83,6 +84,20 @@ def test_the_output_lies_as_the_input_does(engine: Engine) -> None:
     x = torch.randn(2, 3, 20, 30)
     assert run(x).is_contiguous()
     assert run(channels_last(x)).is_contiguous(memory_format=torch.channels_last)
+
+
+@each_engine
+@pytest.mark.parametrize("lay_out", [lambda x: x, channels_last], ids=["planar", "last"])
+def test_large_outputs_begin_on_a_cache_line(lay_out: Any, engine: Engine) -> None:
+    net, x = network(3, 17, 2), lay_out(torch.randn(1, 3, 700, 800))
+    run = CompiledChain(chain_of(net), engine=engine)
+    made = run(x, axis=1)
+    assert made.untyped_storage().nbytes() >= LARGE_BYTES
+    assert made.data_ptr() % LINE_BYTES == 0
+    assert is_rows(made, -3) == is_rows(x, -3)
+    again = run(x.numpy(), axis=1)
+    assert again.flags.writeable
+    assert np.array_equal(again, made.numpy())
 
 
 OUTS = {

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pointwise.runtime.chain import Chain
 from pointwise.runtime.pipeline import Pipeline, build_pipeline
-from pointwise.runtime.schedules import Machine
+from pointwise.runtime.schedules import TURNED_TILES, Machine
 from pointwise.runtime.stages import HALIDE_TYPES, Layout
 
 SLICE_MACS = 1 << 30
@@ -108,6 +109,7 @@ class Fused:
         self._bound: dict[Layout, _Bound] = {}
         first = build_pipeline(chain, Layout("float32", False, False, False), self._machine)
         self._tile, self._macs = first.tile, max(chain.macs, 1)
+        self._fewest = TURNED_TILES * self._tile  # whatever the layout
         self._numbers = {first.across: first.constants}
 
     def run(self, x: Tensor, out: Tensor) -> None:
@@ -122,10 +124,10 @@ class Fused:
         if batches * positions == 0:
             return
         x, out = _readable(x.detach()), out.detach()
-        few = positions < (self._tile if batches == 1 else FEW_TILES * self._tile)
-        longest = max(self._tile, SLICE_MACS // self._macs)
+        few = positions < (self._fewest if batches == 1 else FEW_TILES * self._tile)
+        longest = max(self._fewest, SLICE_MACS // self._macs)
         together = max(1, longest // positions)
-        far = max(_reach(t[:together, :, :longest]) for t in (x, out)) > FARTHEST
+        far = any(_reach(t, together, longest) > FARTHEST for t in (x, out))
         if few or far or not (_is_even(x) and _is_even(out)):
             self._gathered(x, out)
             return
@@ -136,9 +138,12 @@ class Fused:
     def _sliced(self, x: Tensor, out: Tensor, longest: int) -> None:
         positions = x.shape[2]
         slices = 1 if x.shape[0] > 1 else -(-positions // longest)
-        size = -(-positions // slices)
+        if slices == 1:
+            self._call(x, out)
+            return
+        size = max(-(-positions // slices), self._fewest)
         for start in range(0, positions, size):
-            start = min(start, max(0, positions - self._tile))  # never less than a tile
+            start = min(start, max(0, positions - self._fewest))
             some = slice(start, start + size)
             self._call(x[:, :, some], out[:, :, some])
 
@@ -163,9 +168,9 @@ class Fused:
 
     def _call(self, x: Tensor, out: Tensor) -> None:
         threads = torch.get_num_threads()
-        tiles = -(-x.shape[2] // self._tile) * x.shape[0]
-        work = self._macs * x.shape[0] * x.shape[2]
-        parallel = threads > 1 and work >= PARALLEL_MACS and tiles > 1 and _POOL.join()
+        positions = x.shape[0] * x.shape[2]
+        several = positions > self._tile and self._macs * positions >= PARALLEL_MACS
+        parallel = threads > 1 and several and _POOL.join()
         dtype = str(x.dtype).removeprefix("torch.")
         rows_in, rows_out = _is_rows(x), _is_rows(out)
         dense = rows_in and _is_dense(x) and (not rows_out or _is_dense(out))
@@ -176,6 +181,7 @@ class Fused:
             # fewer tasks than processors keep to PyTorch's number of threads
             whole = threads >= (os.cpu_count() or 1)
             tasks = threads * TASKS_PER_THREAD if whole else threads
+            tiles = -(-x.shape[2] // bound.tile) * x.shape[0]
             arguments.append(-(-tiles // tasks))
         bound.call(*arguments, self._hl.Buffer(made.numpy()))
 
@@ -184,7 +190,7 @@ class Fused:
             pipeline = build_pipeline(self.chain, layout, self._machine)
             call = _COMPILED.get(pipeline, self._target)
             numbers = self._numbers.setdefault(pipeline.across, pipeline.constants)
-            constants = tuple(self._hl.Buffer(array) for array in numbers)
+            constants = tuple(self._hl.Buffer(_aligned(array)) for array in numbers)
             self._bound[layout] = _Bound(call, constants, pipeline.tile, pipeline.members)
         return self._bound[layout]
 
@@ -195,6 +201,12 @@ def _unchecked(target: Any) -> Any:
     for feature in (hl.TargetFeature.NoAsserts, hl.TargetFeature.NoBoundsQuery):
         target = target.with_feature(feature)
     return target
+
+
+def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """Put numbers where PyTorch does: vectors on two lines of the cache take longer to read."""
+    copied: NDArray[Any] = torch.from_numpy(array).clone().numpy()
+    return copied
 
 
 def _readable(x: Tensor) -> Tensor:
@@ -209,9 +221,11 @@ def _is_rows(flat: Tensor) -> bool:
     return flat.shape[1] > 1 and flat.stride(2) != 1
 
 
-def _reach(flat: Tensor) -> int:
-    """From the first value to the last one in memory."""
-    return sum((size - 1) * stride for size, stride in zip(flat.shape, flat.stride(), strict=True))
+def _reach(flat: Tensor, batches: int, positions: int) -> int:
+    """From the first value to the last one in memory, of so many batches and positions."""
+    (n, channels, p), (by_batch, by_channel, by_position) = flat.shape, flat.stride()
+    last = (min(n, batches) - 1) * by_batch + (min(p, positions) - 1) * by_position
+    return last + (channels - 1) * by_channel
 
 
 def _is_dense(rows: Tensor) -> bool:

@@ -57,15 +57,16 @@ def build_pipeline(chain: Chain, layout: Layout, machine: Machine) -> Pipeline:
     if max(widths) > WIDEST:
         raise UnsupportedError(f"a layer of {max(widths)} channels is wider than {WIDEST}")
     across = runs_across(chain, layout, machine)
-    schedule = replace(choose_schedule(widths, machine), across=across)
+    schedule = choose_schedule(widths, machine, across=across)
     writer = StepWriter(chain.c_in, members, layout, schedule)
     value = writer.run(chain.steps, writer.image())
     if not isinstance(chain.steps[-1] if chain.steps else None, Argmax):
         value = writer.store(replace(value, stored=False, lies=False), "last")
-    out = (RowPlacement if across else Placement)(writer).output(value)
+    placement = (RowPlacement if across else Placement)(writer)
+    out = placement.output(value)
     signature = (chain.c_in, layout, machine, *writer.tokens)
     kept = members if value.members else 1
-    return Pipeline(writer.inputs, out, writer.constants, signature, schedule.tile, kept, across)
+    return Pipeline(writer.inputs, out, writer.constants, signature, placement.span, kept, across)
 
 
 def member_count(chain: Chain) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pointwise.runtime.schedules import TURNED_CHANNELS, TURNED_TILES, WRITTEN_OUT, turned_block
 from pointwise.runtime.stages import Func, Product, Stage, Value
 from pointwise.runtime.writer import Writer
 
@@ -20,6 +21,11 @@ class Placement:
 
     w: Writer
 
+    @property
+    def span(self) -> int:
+        """Positions that are read together: the fewest that the pipeline runs on."""
+        return self.w.schedule.tile * (1 if self.w.columns is None else TURNED_TILES)
+
     def output(self, value: Value) -> Func:
         """Write the last value as the output, and schedule everything that it needs."""
         hl = self.w.hl
@@ -31,10 +37,14 @@ class Placement:
         buffer.dim(1).set_bounds(0, value.channels)
         if value.members:
             buffer.dim(2).set_bounds(0, self.w.members)
-        tiles = hl.Var("tiles")
-        out.split(p, tiles, p, self.w.schedule.tile, hl.TailStrategy.ShiftInwards)
-        block = self.write(out, value, [*index[2:-1], tiles, n])
-        level = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
+        tiles, tile = hl.Var("tiles"), hl.Var("tile")
+        out.split(p, tiles, p, self.span, hl.TailStrategy.ShiftInwards)
+        out.split(p, tile, p, self.w.schedule.tile)
+        block = self.write(out, value, [*index[2:-1], tile, tiles, n])
+        together = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
+        if self.w.columns is not None:
+            self.read_rows(together)
+        level = (out, tile)
         if self.w.each is not None:
             member_level = (self.w.each, m)
         else:
@@ -75,7 +85,7 @@ class Placement:
         buffer.dim(0).set_stride(hl.Expr())
         buffer.dim(1).set_stride(1 if value.channels > 1 else hl.Expr())
         os, pv = hl.Var("os"), hl.Var("pv")
-        size = min(lanes, value.channels)
+        size = turned_block(value.channels, lanes)
         out.split(p, p, pv, lanes).split(o, os, o, size, hl.TailStrategy.ShiftInwards)
         out.reorder(o, pv, os, p, *outer).vectorize(o).unroll(pv)
         last = self.w.stages[-1].func
@@ -96,8 +106,6 @@ class Placement:
 
     def stages(self, level: tuple[Any, Any], member_level: tuple[Any, Any]) -> None:
         """Compute what is stored for a tile within its loop, and for a member within that."""
-        if self.w.columns is not None:
-            self.read_rows(level)
         for stage in self.w.stages:
             func, place = stage.func, member_level if stage.members else level
             if stage.across:
@@ -114,7 +122,7 @@ class Placement:
 
     def memory(self) -> Any:
         """Where tiles live: on the stack if they fit there together."""
-        values = self.w.c_in
+        values = TURNED_TILES * self.w.c_in
         for stage in self.w.stages:
             values += stage.channels * (self.w.members if stage.across else 1)
         fits = values * self.w.schedule.tile * 4 <= STACK_BYTES
@@ -129,10 +137,14 @@ class Placement:
         hl, lanes, c = self.w.hl, self.w.schedule.lanes, self.w.c_in
         assert self.w.columns is not None
         func, image = self.w.columns
-        size = min(lanes, c)
         outer, inner = hl.Var("outer"), hl.Var("inner")
         func.compute_at(*level).store_in(self.memory())
         func.split(self.w.p, self.w.p, self.w.v, lanes)
+        if self.w.layout.dense and c <= TURNED_CHANNELS:
+            func.reorder(self.w.v, self.w.o, self.w.p, self.w.n)
+            func.vectorize(self.w.v).unroll(self.w.o).unroll(self.w.p)
+            return
+        size = turned_block(c, lanes)
         func.split(self.w.o, outer, inner, size, hl.TailStrategy.ShiftInwards)
         func.reorder(self.w.v, inner, outer, self.w.p, self.w.n).vectorize(self.w.v).unroll(inner)
         rows = image.in_(func)
@@ -159,7 +171,11 @@ class Placement:
         self.in_registers(total)
         for number, sum_ in enumerate(product.sums):
             self.in_registers(total.update(number), sum_.along)
-            if sum_.part is not None:
+            if sum_.part is None:
+                # within a loop over blocks the compiler would keep the weights of all terms for it
+                if sum_.terms <= WRITTEN_OUT and product.block.vectors == self.w.schedule.vectors:
+                    total.update(number).unroll(sum_.along)
+            else:
                 sum_.part.compute_at(total, sum_.along)
                 self.in_registers(sum_.part)
                 self.in_registers(sum_.part.update(), sum_.within)

@@ -23,11 +23,8 @@ PADDED = 1.02
 """What blocks cost that do not divide the outputs: they write channels that nobody reads."""
 
 MANY_VECTORS, FEW_VECTORS = 4, 2
-"""Vectors of a tile. Four let products of few outputs hide the latency of their sums; of two more
-layers stay in the first cache."""
-
-NARROW = 16
-"""With a wider layer two vectors are faster, if they are long."""
+"""Vectors of a tile. Long ones take two, so that more layers stay in the first cache; of short ones
+four make up for what each tile costs besides."""
 
 LONG = 16
 """Numbers of a long vector."""
@@ -35,12 +32,26 @@ LONG = 16
 WIDE = 2048
 """With a wider layer a tile of four vectors outgrows the second cache."""
 
+POSITIONS_ACROSS = 16
+"""Positions of a tile whose vectors run across channels: what it writes last is at hand sooner."""
+
+FEW_TERMS, WRITTEN_OUT = 4, 8
+"""Sums of so few terms begin with the bias, and are written out term by term: what comes before and
+after the terms would take as long as they do."""
+
 WIDEST = 16384
 """A tile of a wider layer falls out of every cache, and gains nothing."""
 
 COPIED_CHANNELS = 160
 """From so many input channels on, a planar tile is copied together first: every channel lies in a
 page of its own, and a processor finds about a hundred at a time without looking them up."""
+
+TURNED_TILES = 2
+"""Tiles of rows that are turned together: what the second reads is on its way meanwhile."""
+
+TURNED_CHANNELS, TURNED_BLOCK = 10, 4
+"""Rows of so few channels are turned all at a time, those of more in blocks of so many channels:
+wider blocks take ever more steps, and longer to compile."""
 
 
 @dataclass(frozen=True)
@@ -155,22 +166,43 @@ def _cycles(block: Block, c_out: int, tile_vectors: int) -> float:
     return -(-c_out // b) * (tile_vectors // v) * step * padded
 
 
-def choose_schedule(widths: Sequence[int], machine: Machine) -> Schedule:
+def choose_schedule(widths: Sequence[int], machine: Machine, *, across: bool = False) -> Schedule:
     """Cut a chain for a machine.
 
     Args:
         widths: Channels of the input and after every product.
         machine: The machine.
+        across: Whether vectors run across channels.
 
     Returns:
         The schedule.
 
     Example:
-        >>> choose_schedule([4, 16, 8, 1], Machine(lanes=16, registers=32)).tile
-        64
         >>> choose_schedule([64, 64], Machine(lanes=16, registers=32)).tile
         32
+        >>> choose_schedule([64, 64], Machine(lanes=4, registers=32)).tile
+        16
     """
-    most = NARROW if machine.lanes >= LONG else WIDE
-    vectors = MANY_VECTORS if max(widths) <= most else FEW_VECTORS
+    if across:
+        vectors = max(1, POSITIONS_ACROSS // machine.lanes)
+        return Schedule(machine.lanes, vectors, machine.registers, across=True)
+    few = machine.lanes >= LONG or max(widths) > WIDE
+    vectors = FEW_VECTORS if few else MANY_VECTORS
     return Schedule(machine.lanes, vectors, machine.registers)
+
+
+def turned_block(channels: int, lanes: int) -> int:
+    """Choose how many channels of rows are turned at a time.
+
+    Args:
+        channels: Channels of a row.
+        lanes: Numbers of float32 in a vector.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> turned_block(3, 16), turned_block(64, 16)
+        (3, 4)
+    """
+    return min(channels, lanes) if channels <= TURNED_CHANNELS else TURNED_BLOCK

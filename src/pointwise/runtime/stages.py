@@ -85,11 +85,13 @@ class Sum:
 
     Attributes:
         along: What runs over channels, or over parts.
+        terms: How many of them.
         part: The sum of one part, if there are parts.
         within: What runs over the channels of a part.
     """
 
     along: Any
+    terms: int
     part: Func | None = None
     within: Any = None
 

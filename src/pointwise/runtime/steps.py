@@ -27,7 +27,7 @@ from pointwise.runtime.chain import (
     Spread,
     Step,
 )
-from pointwise.runtime.schedules import COPIED_CHANNELS
+from pointwise.runtime.schedules import COPIED_CHANNELS, FEW_TERMS
 from pointwise.runtime.stages import (
     Expr,
     Func,
@@ -144,7 +144,9 @@ class StepWriter(Writer):
         total = hl.Func("total")
         p, o, m = self.p, self.o, self.m if each else 0
         index = self.index(each)
-        total[index] = hl.f32(0)
+        # every term is rounded to the size of a sum that begins with the bias: only a few may be
+        begins = c_in <= FEW_TERMS
+        total[index] = b[o, m] if begins else hl.f32(0)
 
         def term(r: Expr) -> Expr:
             return read(p, r, m) * w[o % block.outputs, r, o // block.outputs, m]
@@ -153,7 +155,8 @@ class StepWriter(Writer):
         self.tokens.append((c_in, c_out, block))
         made = self.reading(total, c_out, room, each)
         made.stored, made.product = False, Product(total, sums, block)
-        # the bias comes last: every term would be rounded to the size of a sum that begins with it
+        if begins:
+            return made
         return self.mapped_at(made, lambda e, at: e + b[at.o, at.m if each else 0])
 
     def sums(
@@ -169,11 +172,11 @@ class StepWriter(Writer):
             part[(*index, here)] = hl.f32(0)
             part[(*index, here)] += term(here * PART + along.x)
             total[index] += part[(*index, over.x)]
-            sums.append(Sum(over.x, part, along.x))
+            sums.append(Sum(over.x, parts, part, along.x))
         if parts * PART < c_in:
             rest = hl.RDom([(parts * PART, c_in - parts * PART)])
             total[index] += term(rest.x)
-            sums.append(Sum(rest.x))
+            sums.append(Sum(rest.x, c_in - parts * PART))
         return tuple(sums)
 
     def cheap(self, x: Value) -> Value:

@@ -13,6 +13,13 @@ import torch
 from numpy.lib.array_utils import byte_bounds
 from torch import Tensor
 
+LARGE_BYTES = 1 << 22
+"""From so many on NumPy asks for large pages. Small ones, each handed out and cleared when it is
+first written, take longer than a narrow chain does."""
+
+LINE_BYTES = 64
+"""Of the cache: vectors that begin on a line are written in one go."""
+
 
 def is_rows(x: Tensor, axis: int) -> bool:
     """Whether the channels of a position lie side by side: rows, or channels-last memory.
@@ -77,8 +84,18 @@ def empty_like(x: Tensor, axis: int, channels: int, dtype: torch.dtype) -> Tenso
     """
     lead, trail = x.shape[:axis], x.shape[axis:][1:]
     if is_rows(x, axis):
-        return torch.empty(*lead, *trail, channels, dtype=dtype).movedim(-1, axis)
-    return torch.empty(*lead, channels, *trail, dtype=dtype)
+        return _room(*lead, *trail, channels, dtype=dtype).movedim(-1, axis)
+    return _room(*lead, channels, *trail, dtype=dtype)
+
+
+def _room(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Unset memory; of much of it, as NumPy asks the system for it, and PyTorch does not."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE_BYTES:
+        return torch.empty(shape, dtype=dtype)
+    memory = np.empty(size + LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % LINE_BYTES
+    return torch.from_numpy(memory[start : start + size]).view(dtype).view(shape)
 
 
 def overlap(a: Tensor, b: Tensor) -> bool:
