@@ -13,6 +13,7 @@ from shapely import MultiPoint, MultiPolygon, Point, box
 
 from labelled_scenes import LANDSAT, grid, write_raster, write_shapes
 from pointwise.data.pixel_labels import read_labels
+from pointwise.data.pixel_labels.thinning import Thinned
 from pointwise.data.pixel_labels.values import take_pixels
 from pointwise.data.scenes import Scene, open_scene
 from pointwise.errors import DataError, DataWarning
@@ -76,10 +77,79 @@ def test_measured_values_stay_fractions(tmp_path):
     assert read_labels(path, GRID, target="carbon per ha").target == "carbon per ha"
 
 
-def test_large_rasters_are_gone_through_in_strips(tmp_path, monkeypatch):
-    monkeypatch.setattr("pointwise.data.pixel_labels.raster._STRIP", 24 * 3)
-    path = write_raster(tmp_path / "cover.tif", cover(), nodata=0, blockysize=2)
+TILES = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+
+
+@pytest.mark.parametrize(
+    ("most", "options"),
+    [(24 * 3, {"blockysize": 2}), (300, TILES), (50, TILES), (5, {"blockysize": 20})],
+    ids=["strips", "single tiles", "tiles that are cut", "strips that are cut"],
+)
+def test_large_rasters_are_gone_through_in_parts(most, options, tmp_path, monkeypatch):
+    monkeypatch.setattr("pointwise.data.pixel_labels.raster._STRIP", most)
+    path = write_raster(tmp_path / "cover.tif", cover(), nodata=0, **options)
     assert found(path) == {(3, 4): 1, (3, 5): 1, (19, 23): 2}
+
+
+def dense() -> np.ndarray:
+    """Labels of nearly all pixels, of which one class is rare."""
+    values = np.random.default_rng(0).integers(1, 4, (20, 24)).astype("uint8")
+    values[0, :5], values[7, 7] = 0, 9
+    return values
+
+
+def test_of_many_labelled_pixels_some_are_drawn(tmp_path, monkeypatch):
+    values = dense()
+    path = write_raster(tmp_path / "cover.tif", values, nodata=0, **TILES)
+    few = found(path, most=50, seed=3)
+    assert len(few) == 50
+    assert all(values[place] == label for place, label in few.items())
+    assert read_labels(path, GRID, most=50, seed=3).notes == (
+        "of 475 labelled pixels 50 are drawn at random",
+        f"{path}: too rare to be among those drawn: 9",
+    )
+    assert found(path, most=50, seed=2) != few
+    monkeypatch.setattr("pointwise.data.pixel_labels.raster._STRIP", 40)
+    assert found(path, most=50, seed=3) == few  # in whatever parts it is read
+    every = read_labels(path, GRID, most=475)
+    assert (len(every), every.notes) == (475, ())
+
+
+def test_every_pixel_is_as_likely_to_be_drawn(tmp_path):
+    values = np.ones((20, 24), "uint8")
+    path = write_raster(tmp_path / "cover.tif", values, nodata=0)
+    counts = np.zeros(values.shape)
+    for seed in range(200):
+        got = read_labels(path, GRID, most=48, seed=seed)
+        counts[got.rows, got.columns] += 1
+    # Each count is binomial, 200 draws of a tenth; of 480 the sum of squares is near chi squared.
+    square = ((counts - 20) ** 2 / 18).sum()
+    assert 380 < square < 590
+    assert counts.min() > 3
+
+
+def test_what_is_held_of_many_labels_is_bounded():
+    thinned, most = Thinned(100, seed=0), 0
+    for start in range(0, 100_000, 1000):
+        thinned.add(np.arange(start, start + 1000), np.zeros(1000))
+        most = max(most, thinned._held)
+    assert most <= 2 * 100 + 1000
+    assert len(thinned.take()[0]) == 100
+    assert thinned.total == 100_000
+
+
+def test_of_many_pixels_under_polygons_some_are_drawn_with_all_their_labels(tmp_path):
+    shapes = [box(0, 0, 12, 20), box(6, 0, 24, 20), box(23, 19, 24, 20), box(5.6, 5.6, 5.9, 5.9)]
+    path = write_shapes(tmp_path / "p.gpkg", shapes, cover=["a", "b", "b", "a"])
+    whole, few = found(path), found(path, most=200, seed=4)
+    assert few.items() <= whole.items()  # none of those that differ, though one label alone may be
+    assert 60 < len(few) < 200
+    notes = read_labels(path, GRID, most=200, seed=4).notes
+    assert notes[:2] == (
+        f"{path}: 1 polygon without the centre of a pixel (smaller than one, or at the edge): "
+        "left out",
+        "of 601 labelled pixels 200 are drawn at random",
+    )
 
 
 def test_of_several_bands_the_target_is_taken(tmp_path):

@@ -11,9 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 from tiny import classifier, regressor, table
 
 from pointwise.errors import DataError, DataWarning
+from pointwise.estimators import load, save
 from pointwise.maps import PixelModel, plan_output, predict_map
 
 ROWS, COLUMNS = 9, 14
+VALUES = ("value1", "value2")
 
 
 def as_rows(raster):
@@ -107,6 +109,37 @@ def test_several_targets_and_their_spread():
     expected = np.concatenate([members.mean(1).T, members.std(1).T])
     np.testing.assert_allclose(made.reshape(4, -1), expected, rtol=1e-4, atol=1e-5)
     assert model.pixel_model().targets == ("value1", "value2")
+
+
+NAMED = {
+    "a series": (pd.Series(table()[1], name="height"), ("height",)),
+    "a frame": (pd.DataFrame({"height": table()[1], "age": table()[1]}), ("height", "age")),
+    "a series without a name": (pd.Series(table()[1]), ("value",)),
+    "a frame of numbered columns": (pd.DataFrame(np.stack([table()[1]] * 2, 1)), VALUES),
+    "an array": (np.stack([table()[1]] * 2, 1), VALUES),
+}
+
+
+@pytest.mark.parametrize(("y", "names"), NAMED.values(), ids=NAMED.keys())
+def test_bands_are_called_as_the_targets_are(y, names, tmp_path):
+    model = regressor().fit(table()[0], y)
+    assert model.pixel_model().targets == names
+    assert plan_output(model.pixel_model()).bands == names
+    save(model, tmp_path / "m")
+    again = load(tmp_path / "m").pixel_model().targets
+    unnamed = ("y",) if names == ("value",) else ("y0", "y1")
+    assert again == (unnamed if "value" in names[0] else names)
+
+
+def test_what_the_classes_are_is_told(tmp_path):
+    x, _, text = table()
+    model = classifier().fit(x, pd.Series(text, name="land cover"))
+    assert model.pixel_model().target == "land cover"
+    save(model, tmp_path / "m")
+    assert load(tmp_path / "m").pixel_model().target == "land cover"
+    save(model, tmp_path / "m", targets=["cover"])
+    assert plan_output(load(tmp_path / "m").pixel_model()).target == "cover"
+    assert fitted("classifier").pixel_model().target == ""
 
 
 def test_a_column_with_gaps_in_training_may_have_gaps_in_the_raster():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,25 @@ def test_the_same_call_gives_the_same_bytes(tmp_path, monkeypatch, compress, ask
         assert predictor == ("3" if asked == "proba" and compress != "none" else None)
 
 
+def test_the_system_is_told_early_to_write_where_it_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointwise.maps.files.windows.SHEET_PIXELS", 40_000)
+    scene, told = write_raster(tmp_path / "scene.tif", pixels(700, 600)), []
+
+    def note(descriptor, start, length, advice):
+        told.append((start, length))
+
+    monkeypatch.setattr(os, "posix_fadvise", note, raising=False)
+    monkeypatch.setattr(os, "POSIX_FADV_DONTNEED", 4, raising=False)
+    map_to(tmp_path / "told.tif", scene, asked="proba", compress="none", memory_mb=16)
+    starts, lengths = zip(*told, strict=True)
+    assert len(told) > 2
+    assert starts == (0, *np.cumsum(lengths)[:-1])
+    assert sum(lengths) <= (tmp_path / "told.tif").stat().st_size
+    monkeypatch.delattr(os, "posix_fadvise")
+    map_to(tmp_path / "alone.tif", scene, asked="proba", compress="none", memory_mb=16)
+    assert (tmp_path / "told.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
+
+
 def test_a_class_map_names_its_classes(tmp_path):
     scene = write_raster(tmp_path / "scene.tif", pixels(20, 20))
     map_to(tmp_path / "map.tif", scene)
@@ -121,6 +141,14 @@ def test_a_class_map_names_its_classes(tmp_path):
         table = made.colormap(1)
         assert {code: table[code][:3] for code in plan.colours} == plan.colours
         assert table[0] == (0, 0, 0, 0)
+
+
+def test_a_map_says_what_its_classes_are(tmp_path):
+    scene = write_raster(tmp_path / "scene.tif", pixels(20, 20))
+    for target, kind in (("", "class"), ("land cover", "class"), ("land cover", "proba")):
+        map_to(tmp_path / "map.tif", scene, replace(small_model(), target=target), asked=kind)
+        with rasterio.open(tmp_path / "map.tif") as made:
+            assert made.tags().get("POINTWISE_TARGET", "") == target
 
 
 def test_values_have_a_band_for_each_target(tmp_path):

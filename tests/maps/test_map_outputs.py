@@ -193,7 +193,18 @@ def test_a_network_without_names():
     assert as_pixel_model(MLP([2, 2]), targets=["u", "v"]).targets == ("u", "v")
 
 
+def test_classes_may_be_of_a_target():
+    named = as_pixel_model(MLP([2, 3]), classes=["a", "b", "c"], targets=["cover"])
+    assert (named.target, plan_output(named).target) == ("cover", "cover")
+    assert plan_output(named).bands == ("class",)
+    assert plan_output(as_pixel_model(MLP([2, 3]), classes=["a", "b", "c"])).target == ""
+
+
 BAD_MODELS = {
+    "targets of classes": (
+        lambda: as_pixel_model(MLP([2, 3]), classes=["a", "b", "c"], targets=["u", "v"]),
+        "classes are of one target, got 2: u, v",
+    ),
     "bands": (
         lambda: as_pixel_model(MLP([3, 1]), bands=["red", "nir"]),
         "the network takes 3 channels, got 2 bands: red, nir",

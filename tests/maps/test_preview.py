@@ -114,6 +114,31 @@ def test_classes_have_the_colours_of_the_file_and_no_data_is_striped():
     assert found == {PAPER, HATCH}
 
 
+@pytest.mark.parametrize(
+    ("tags", "heading"),
+    [
+        ({}, "class"),
+        ({"POINTWISE_OUTPUT": "class", "POINTWISE_TARGET": "land cover"}, "land cover"),
+        ({"POINTWISE_OUTPUT": "proba", "POINTWISE_TARGET": "land cover"}, "class"),
+        ({"POINTWISE_OUTPUT": "class"}, "class"),
+    ],
+    ids=["another program's", "classes of a target", "no classes", "classes"],
+)
+def test_the_heading_says_what_the_classes_are(tags, heading, monkeypatch):
+    map_file(blocks(), names=NAMES, bands=("class",))
+    with rasterio.open("map.tif", "r+") as file:
+        file.update_tags(**tags)
+    seen = []
+
+    def sheet(width, legend, *rest):
+        seen.append(legend.heading)
+        return Sheet(width, legend, *rest)
+
+    monkeypatch.setattr("pointwise.maps.previews.preview.Sheet", sheet)
+    write_preview("map.tif", "map.png")
+    assert seen == [heading, heading]
+
+
 def test_every_pixel_is_drawn_where_it_lies():
     values = np.random.default_rng(0).integers(1, 4, (700, 870)).astype(np.uint8)
     names, colours = {1: "a", 2: "b", 3: "c"}, {i: (10 * i, 0, 200) for i in (1, 2, 3)}
@@ -279,6 +304,15 @@ def test_a_few_far_numbers_do_not_take_the_scale():
     assert np.diff(places).min() > 0.1
     assert picture[0, 0].tolist() == [68, 1, 84]
     assert picture[-1, -1].tolist() == [253, 231, 37]
+
+
+def test_an_end_of_a_scale_is_no_limit_where_what_lies_beyond_is_the_same_figure():
+    shares = np.full(1000, 1e-9)
+    shares[500:] = np.linspace(0, 0.02, 500)
+    shares[:10], shares[-1] = 0, 0.9
+    _, legend = draw_numbers(small_map(shares.reshape(10, 100)), "")
+    texts = [text for _, text in legend.bar.ticks]
+    assert (texts[0], texts[-1]) == ("0", "\u2265 0.0196")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

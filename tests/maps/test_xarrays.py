@@ -1,6 +1,7 @@
 """Maps of xarray rasters in memory: against maps of arrays, whatever the order of dimensions."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -411,6 +412,12 @@ def test_a_class_map_says_what_it_holds() -> None:
     xr.testing.assert_identical(made.x, raster.x)
     xr.testing.assert_identical(made.spatial_ref, raster.spatial_ref)
     assert made.encoding == {"grid_mapping": "spatial_ref"}
+
+
+def test_a_class_map_says_what_its_classes_are() -> None:
+    model = replace(classifier(), target="soil")
+    assert mapped(model, scene(pixels(3, 4))).attrs["pointwise_target"] == "soil"
+    assert "pointwise_target" not in mapped(classifier(), scene(pixels(3, 4))).attrs
 
 
 def test_bands_of_a_map_have_names() -> None:

@@ -11,6 +11,7 @@ from pointwise.errors import DataError
 from pointwise.maps import InputBand, PixelModel, predict_map
 from pointwise.maps.files.writer import Compression
 from pointwise.maps.outputs import Asked
+from pointwise.maps.pixel_model import value_names
 from pointwise.nn import CategoryEncoder, TableNetwork
 
 
@@ -32,12 +33,13 @@ class PixelMaps:
         """
         check_is_fitted(self, "network_")
         classes = getattr(self, "classes_", None)
-        count = getattr(self, "n_targets_", 1)
+        names = getattr(self, "target_names_", None)
         return table_pixel_model(
             self.network_,
             self.coding_,
             classes=None if classes is None else tuple(classes.tolist()),
-            targets=("value",) if count == 1 else tuple(f"value{i + 1}" for i in range(count)),
+            targets=names or value_names(getattr(self, "n_targets_", 1)),
+            target=names[0] if names else "",
             name=type(self).__name__,
             named=hasattr(self, "feature_names_in_"),
         )
@@ -114,6 +116,7 @@ def table_pixel_model(
     *,
     classes: tuple[Any, ...] | None,
     targets: tuple[str, ...],
+    target: str = "",
     name: str,
     named: bool,
 ) -> PixelModel:
@@ -124,6 +127,7 @@ def table_pixel_model(
         coding: How the columns were coded.
         classes: Labels of a classifier, else ``None``.
         targets: Names of a regressor's targets.
+        target: Name of what a classifier's classes are, where it is known.
         name: What maps say they were made with.
         named: Whether the columns had names in training.
 
@@ -153,7 +157,8 @@ def table_pixel_model(
         bands=tuple(_band(column, column.name in gaps) for column in coding.columns),
         members=network.mlp.members,
         classes=classes,
-        targets=targets,
+        targets=targets if classes is None else value_names(1),
+        target="" if classes is None else target,
         name=name,
         named=named,
     )

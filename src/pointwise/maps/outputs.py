@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import Any, Literal, TypeAlias
 
@@ -32,6 +32,7 @@ class Output:
         codes: Label of each number in a class map; empty for others.
         colours: Colour of each number in a class map; empty for others.
         spread: Whether the second half of the bands is the spread over the members.
+        target: Name of what the classes are, where it is known.
     """
 
     kind: OutputKind
@@ -41,6 +42,7 @@ class Output:
     codes: dict[int, Any] = field(default_factory=dict)
     colours: dict[int, Colour] = field(default_factory=dict)
     spread: bool = False
+    target: str = ""
 
 
 def plan_output(
@@ -84,7 +86,7 @@ def plan_output(
         raise DataError("a spread needs a model of several members: this one has 1")
     if kind == "class":
         assert model.classes is not None  # _kind saw to it
-        return _class_map(model.classes, nodata)
+        return replace(_class_map(model.classes, nodata), target=model.target)
     empty = math.nan if nodata is None else float(nodata)
     if kind == "proba" and 0 <= empty <= 1:
         raise DataError(
@@ -99,7 +101,12 @@ def plan_output(
     if spread:
         deviations = tuple(f"{name}_spread" for name in names)
     return Output(
-        kind, (*names, *deviations), np.dtype(np.float32), float(np.float32(empty)), spread=spread
+        kind,
+        (*names, *deviations),
+        np.dtype(np.float32),
+        float(np.float32(empty)),
+        spread=spread,
+        target=model.target,
     )
 
 

@@ -48,6 +48,7 @@ class PixelModel:
         members: Number of members ``M``.
         classes: Class labels in the order of the logits; ``None`` for a regression.
         targets: Names of a regression's targets.
+        target: Name of what the classes are, where it is known: ``land cover`` for instance.
         name: What the map says it was made with.
         named: Whether the bands' names are the user's; if not, they say nothing of a raster.
     """
@@ -57,6 +58,7 @@ class PixelModel:
     members: int = 1
     classes: tuple[Any, ...] | None = None
     targets: tuple[str, ...] = ("value",)
+    target: str = ""
     name: str = ""
     named: bool = True
     used: tuple[InputBand, ...] = field(init=False, repr=False)
@@ -90,8 +92,8 @@ def as_pixel_model(
         model: A ``PixelModel``, a fitted estimator for tables, or a network of 1x1s.
         bands: Of a network: names of its input channels, in order. Default: unnamed ones.
         classes: Of a network: labels of its output channels. Default: it is a regression.
-        targets: Of a network without classes: names of its output channels. Default: ``value``,
-            or ``value1``, ``value2``, ...
+        targets: Of a network: names of its output channels; with classes one name, of what they
+            are. Default: ``value``, or ``value1``, ``value2``, ...
         members: Of a network: how many members' outputs lie side by side in its output.
         name: Of a network: what maps say they were made with. Default: its class.
 
@@ -126,20 +128,38 @@ def as_pixel_model(
         raise DataError(
             f"the input channels of {type(model).__name__} cannot be read from it: name its bands"
         )
-    if classes is None and targets is None:
-        count = 1 if c_out is None else max(c_out // members, 1)
-        targets = ["value"] if count == 1 else [f"value{i + 1}" for i in range(count)]
+    if classes is not None and targets is not None and len(targets) != 1:
+        raise DataError(f"classes are of one target, got {len(targets)}: {', '.join(targets)}")
+    known = None if classes is not None else targets
+    count = 1 if c_out is None or classes is not None else max(c_out // members, 1)
     pixel_model = PixelModel(
         network=copy.deepcopy(model).eval(),
         bands=taken,
         members=members,
         classes=None if classes is None else tuple(np.asarray(classes).tolist()),
-        targets=tuple(targets or ("value",)),
+        targets=tuple(known or value_names(count)),
+        target=targets[0] if classes is not None and targets else "",
         name=name or type(model).__name__,
         named=bands is not None,
     )
     _check_channels(pixel_model, c_in, c_out)
     return pixel_model
+
+
+def value_names(count: int) -> tuple[str, ...]:
+    """Name values that nobody has named.
+
+    Args:
+        count: How many there are.
+
+    Returns:
+        Their names.
+
+    Example:
+        >>> value_names(1), value_names(2)
+        (('value',), ('value1', 'value2'))
+    """
+    return ("value",) if count == 1 else tuple(f"value{i + 1}" for i in range(count))
 
 
 def _channels(network: nn.Module) -> tuple[int | None, int | None]:

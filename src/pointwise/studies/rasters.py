@@ -114,13 +114,15 @@ def labelled_table(
     )
     with opened as source:
         found = read_labels(
-            labels, source.grid, target=target, average=average, scene_name=source.bands[0].file
+            labels,
+            source.grid,
+            target=target,
+            average=average,
+            scene_name=source.bands[0].file,
+            most=MOST_ROWS,
+            seed=seed,
         )
         notes = [*source.notes, *found.notes]
-        if len(found) > MOST_ROWS:
-            drawn = np.random.default_rng(seed).choice(len(found), MOST_ROWS, replace=False)
-            notes.append(f"of {len(found):,} labelled pixels {MOST_ROWS:,} are drawn at random")
-            found = found.take(np.sort(drawn))
         values = take_pixels(source, found.rows, found.columns)
         names = [name or f"band_{number}" for number, name in enumerate(source.names, 1)]
     empty = np.asarray(np.isnan(values).all(axis=1))

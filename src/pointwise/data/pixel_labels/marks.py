@@ -92,6 +92,23 @@ def as_whole(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64) if whole else values
 
 
+def drawn_note(total: int, kept: int) -> str:
+    """Say that not all labelled pixels are taken.
+
+    Args:
+        total: How many there are.
+        kept: How many are taken.
+
+    Returns:
+        A sentence.
+
+    Example:
+        >>> drawn_note(3600, 500)
+        'of 3,600 labelled pixels 500 are drawn at random'
+    """
+    return f"of {total:,} labelled pixels {kept:,} are drawn at random"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """Say how many there are of something.
 

@@ -90,6 +90,8 @@ def read_labels(
     target: str | None = None,
     average: bool | None = None,
     scene_name: str = "the scene",
+    most: int | None = None,
+    seed: int = 0,
 ) -> LabelledPixels:
     """Read the labels of a scene's pixels.
 
@@ -108,6 +110,9 @@ def read_labels(
             not number the shapes. Of a raster the band, where there are several, else a name.
         average: Whether numbers that differ in one pixel are averaged; ``None`` decides as said.
         scene_name: The scene, for messages.
+        most: Pixels to take at most, however many are labelled: of more, so many are drawn at
+            random, and no others are held in memory. Default: all.
+        seed: Seed of the draw.
 
     Returns:
         The pixels.
@@ -133,7 +138,7 @@ def read_labels(
     path = Path(path)
     _check_there(path)
     read = read_label_vectors if is_vector(path) else read_label_raster
-    marks = read(path, grid, target=target, scene_name=scene_name)
+    marks = read(path, grid, target=target, scene_name=scene_name, most=most, seed=seed)
     marks, note = settle(marks, average=average)
     if len(marks.pixels) == 0:
         raise DataError(f"{path}: no pixel keeps a label: {note}")

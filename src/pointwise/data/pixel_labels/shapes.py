@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointwise.data.pixel_labels.grid import to_pixels
+from pointwise.data.pixel_labels.thinning import Thinned
 from pointwise.data.scenes.parts import Grid, need
 
-_STRIP = 4_000_000
+_STRIP = 2_000_000
 """Pixels of a polygon's box that are burnt together."""
 
 
@@ -24,19 +26,26 @@ class Covered:
         pixels: Number of each pixel, row after row.
         shapes: Number of the shape over it.
         outside: Whether each shape lies outside of the scene.
+        empty: Whether each covers no pixel.
+        total: Pixels under all shapes, before some were drawn.
     """
 
     pixels: NDArray[np.int64]
     shapes: NDArray[np.int64]
     outside: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
+    total: int
 
 
-def cover(shapes: NDArray[Any], grid: Grid) -> Covered:
+def cover(shapes: NDArray[Any], grid: Grid, *, most: int | None = None, seed: int = 0) -> Covered:
     """Find the pixels that points lie in, or whose centres polygons cover.
 
     Args:
         shapes: Points and polygons of shapely, in the scene's CRS, of one part each.
         grid: The scene's grid.
+        most: Pixels to draw at random where there are more; one under several shapes is drawn with
+            all of them.
+        seed: Seed of the draw.
 
     Returns:
         The pixels.
@@ -56,23 +65,27 @@ def cover(shapes: NDArray[Any], grid: Grid) -> Covered:
     inside = (left < grid.width) & (right >= 0) & (top < grid.height) & (bottom >= 0) & finite
     is_point = shapely.get_type_id(local) == 0
     at = np.flatnonzero(inside & is_point)
-    pixels = [np.floor(top[at]).astype(np.int64) * grid.width + np.floor(left[at]).astype(np.int64)]
-    numbers = [at]
+    thinned, empty = Thinned(most, seed), np.ones(len(shapes), bool)
+    thinned.add(
+        np.floor(top[at]).astype(np.int64) * grid.width + np.floor(left[at]).astype(np.int64), at
+    )
+    empty[at] = False
     for number in np.flatnonzero(inside & ~is_point):
         for found in _burn(local[number], (left[number], top[number], bottom[number]), grid):
-            pixels.append(found)
-            numbers.append(np.full(len(found), number))
-    return Covered(np.concatenate(pixels), np.concatenate(numbers), ~inside)
+            thinned.add(found, np.full(len(found), number))
+            empty[number] &= len(found) == 0
+    return Covered(*thinned.take(), ~inside, empty, thinned.total)
 
 
-def _burn(polygon: Any, ends: tuple[float, float, float], grid: Grid) -> list[NDArray[np.int64]]:
+def _burn(
+    polygon: Any, ends: tuple[float, float, float], grid: Grid
+) -> Iterator[NDArray[np.int64]]:
     """Pixels whose centres a polygon covers: its box, strip by strip."""
     rasterize, affine = need("rasterio.features").rasterize, need("rasterio").Affine
     left, top, bottom = ends
     right = polygon.bounds[2]
     first, last = max(0, math.floor(left)), min(grid.width, math.ceil(right))
     upper, lower = max(0, math.floor(top)), min(grid.height, math.ceil(bottom))
-    found = []
     step = max(1, _STRIP // max(1, last - first))
     for row in range(upper, lower if last > first else upper, step):
         shape = (min(step, lower - row), last - first)
@@ -84,5 +97,4 @@ def _burn(polygon: Any, ends: tuple[float, float, float], grid: Grid) -> list[ND
             all_touched=False,
         )
         rows, columns = np.nonzero(burnt)
-        found.append((rows + row).astype(np.int64) * grid.width + columns + first)
-    return found
+        yield (rows + row).astype(np.int64) * grid.width + columns + first

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.names import shorten
 from pointwise.data.pixel_labels.grid import box, extent, warn_without_crs
-from pointwise.data.pixel_labels.marks import Marks, as_whole, counted
+from pointwise.data.pixel_labels.marks import Marks, as_whole, counted, drawn_note
 from pointwise.data.pixel_labels.shapes import Covered, cover
 from pointwise.data.scenes.agreement import show_crs
 from pointwise.data.scenes.parts import Grid, need
@@ -26,7 +26,15 @@ _IDS = frozenset(("id", "fid", "ogc_fid", "gid", "uid", "objectid", "index", "fe
 _LINES = frozenset(("LineString", "LinearRing"))
 
 
-def read_label_vectors(path: Path, grid: Grid, *, target: str | None, scene_name: str) -> Marks:
+def read_label_vectors(
+    path: Path,
+    grid: Grid,
+    *,
+    target: str | None,
+    scene_name: str,
+    most: int | None = None,
+    seed: int = 0,
+) -> Marks:
     """Read the pixels under points and polygons.
 
     A point labels the pixel it lies in, a polygon those whose centres it covers. The parts of a
@@ -37,6 +45,8 @@ def read_label_vectors(path: Path, grid: Grid, *, target: str | None, scene_name
         grid: The scene's grid; shapes in another CRS are brought to its CRS.
         target: Attribute with the labels; by default the only one that is no number of the shapes.
         scene_name: For messages.
+        most: Pixels to draw at random where there are more.
+        seed: Seed of the draw.
 
     Returns:
         The pixels, of each the number of the point or polygon.
@@ -57,9 +67,11 @@ def read_label_vectors(path: Path, grid: Grid, *, target: str | None, scene_name
         raise DataError(
             f"{path}: labels come from points and polygons, got {', '.join(strange)}: {hint}"
         )
-    covered = cover(parts.geometry.to_numpy(), grid)
+    covered = cover(parts.geometry.to_numpy(), grid, most=most, seed=seed)
     _check_covered(covered, parts, grid, path, scene_name, notes)
     labels = as_whole(_plain(parts[name]))
+    if covered.total > len(covered.pixels):
+        notes.append(drawn_note(covered.total, len(covered.pixels)))
     return Marks(covered.pixels, labels[covered.shapes], covered.shapes, name, tuple(notes))
 
 
@@ -150,7 +162,7 @@ def _check_covered(
             f"in the scene: they lie at {theirs}, {scene_name} at {extent(grid)}, in the scene's "
             "CRS: is the CRS of one of them wrong?"
         )
-    small = len(parts) - out - len(np.unique(covered.shapes))
+    small = int((covered.empty & ~covered.outside).sum())
     if small == len(parts) - out:
         raise DataError(
             f"{path}: none of its polygons covers the centre of a pixel: draw them larger, or give "

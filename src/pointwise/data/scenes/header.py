@@ -142,6 +142,20 @@ def block_of(dataset: Any) -> tuple[int, int]:
     return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
 
+def is_plain_pixelwise(dataset: Any) -> bool:
+    """Tell whether a file holds the values of each pixel side by side, and GDAL copies them so.
+
+    Args:
+        dataset: Opened by rasterio.
+
+    Returns:
+        Whether it is a GeoTIFF without compression, of several bands in the order of its pixels.
+    """
+    tags = dataset.tags(ns="IMAGE_STRUCTURE")
+    pixelwise = dataset.count > 1 and tags.get("INTERLEAVE") == "PIXEL"
+    return pixelwise and dataset.driver == "GTiff" and "COMPRESSION" not in tags
+
+
 def warn_of_scales(file: str, dataset: Any, indexes: Sequence[int]) -> None:
     """Say that tags of scale and offset are not applied.
 

@@ -106,6 +106,10 @@ class SceneFile(Protocol):
     def full(self) -> bool:
         """Whether each pixel is sure to have a value: ``read`` leaves ``missing`` alone then."""
 
+    @property
+    def pixelwise(self) -> bool:
+        """Whether all bands are read fastest with the values of a pixel side by side."""
+
     def read(
         self,
         window: Window,

@@ -17,6 +17,7 @@ from pointwise.data.scenes.header import (
     band_of,
     block_of,
     grid_of_raster,
+    is_plain_pixelwise,
     warn_of_scales,
 )
 from pointwise.data.scenes.parts import Window, is_full, mark_value, need
@@ -55,6 +56,7 @@ class RasterFile:
             self.block = block_of(dataset)
             self._masks = [_mask_of(dataset, index) for index in self._indexes]
             warn_of_scales(file, dataset, self._indexes)
+            self.pixelwise = self._alpha is None and is_plain_pixelwise(dataset)
         except BaseException:
             self.close()
             raise
@@ -187,7 +189,8 @@ def _open_first(file: str) -> tuple[Any, bool]:
 def _open(file: str) -> Any:
     rasterio = need("rasterio")
     try:
-        return rasterio.open(file)
+        with rasterio.Env(GTIFF_DIRECT_IO=True):  # what is not compressed needs no cache of blocks
+            return rasterio.open(file)
     except rasterio.errors.RasterioError as error:
         raise DataError(
             f"{file}: cannot be opened: no raster, or damaged or truncated ({first_line(error)})"

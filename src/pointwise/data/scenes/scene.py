@@ -83,8 +83,8 @@ class Scene:
 
         Returns:
             Values of shape ``(C, h, w)`` in the smallest type that holds those of these bands, as
-            they are stored; and, of the same shape, where there is none: nodata, NaN, masked,
-            alpha 0. ``None`` if every pixel of the window has a value.
+            they are stored, in any memory order; and, of the same shape, where there is none:
+            nodata, NaN, masked, alpha 0. ``None`` if every pixel of the window has a value.
 
         Raises:
             ValueError: If the window is empty or has steps, or there is no such band.
@@ -95,7 +95,11 @@ class Scene:
         window = Window(top, left, height, width)
         chosen = self._chosen(bands)
         shape = (len(chosen), window.height, window.width)
-        values = np.empty(shape, common_dtype([self.bands[band].dtype for band in chosen]))
+        dtype = common_dtype([self.bands[band].dtype for band in chosen])
+        if self._is_pixelwise(chosen):
+            values = np.empty((*shape[1:], shape[0]), dtype).transpose(2, 0, 1)
+        else:
+            values = np.empty(shape, dtype)
         full = all(self._files[self._places[band][0]].full for band in chosen)
         missing = np.broadcast_to(np.False_, shape) if full else np.zeros(shape, bool)
         for number, file in enumerate(self._files):
@@ -138,6 +142,11 @@ class Scene:
 
     def __str__(self) -> str:
         return self.describe()
+
+    def _is_pixelwise(self, chosen: Sequence[int]) -> bool:
+        """Whether these are all bands of a file that holds them pixel by pixel."""
+        every = list(chosen) == list(range(len(self.bands)))
+        return every and len(self._files) == 1 and self._files[0].pixelwise
 
     def _chosen(self, bands: Sequence[int] | None) -> list[int]:
         chosen = list(range(len(self.bands))) if bands is None else [int(band) for band in bands]

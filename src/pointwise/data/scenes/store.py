@@ -43,7 +43,7 @@ class StoreFile:
     def __init__(self, file: str, engine: str, variable: str | None) -> None:
         self.file = file
         self.notes: tuple[str, ...] = ()
-        self.full = False
+        self.full = self.pixelwise = False
         self._lock = threading.Lock() if engine != "zarr" else None
         self._closed = False
         for library in ("xarray", "rioxarray", *_LIBRARIES[engine]):

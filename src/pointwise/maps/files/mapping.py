@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from pointwise.maps.ranges import warn_of_far_pixels
 from pointwise.runtime.compiled import Engine
 
 Array = NDArray[Any]
+
+_Read: TypeAlias = tuple[Array, NDArray[np.bool_] | None]
+"""Values of a piece, and where they are missing."""
 
 LEAST_MEMORY = 16
 """Megabytes. With less, pieces would be too small to be worth a call."""
@@ -202,9 +205,10 @@ class _Counts:
             some = flat[start : start + _COUNTED]
             if len(self.codes):
                 self.codes += np.bincount(some, minlength=len(self.codes))
-            else:
-                empty = np.isnan(some) if np.isnan(nodata) else some == nodata
-                self.nodata += int(np.count_nonzero(empty))
+            elif not np.isnan(nodata):
+                self.nodata += int(np.count_nonzero(some == nodata))
+            elif np.isnan(some.min()):  # one pass, and of most maps almost always the last
+                self.nodata += int(np.count_nonzero(np.isnan(some)))
         if len(self.codes):
             self.nodata = int(self.codes[int(nodata)])
 
@@ -248,14 +252,12 @@ class _Work:
         sheets = cut_sheets(grid.height, grid.width, block=self.scene.block, cut=cut)
         overlap(_jobs(sheets), self._read, self._predict, write)
 
-    def _read(self, job: tuple[Sheet, Window]) -> tuple[Array, NDArray[np.bool_] | None]:
+    def _read(self, job: tuple[Sheet, Window]) -> _Read:
         _, piece = job
         with self._lock:
             return self.scene.read(piece.rows, piece.columns, self.order)
 
-    def _predict(
-        self, job: tuple[Sheet, Window], read: tuple[Array, NDArray[np.bool_] | None]
-    ) -> tuple[Window, Array] | None:
+    def _predict(self, job: tuple[Sheet, Window], read: _Read) -> tuple[Window, Array] | None:
         """Predict a piece; gives the sheet that it completes."""
         sheet, piece = job
         output, whole = self.predictor.output, sheet.window

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
@@ -25,6 +26,7 @@ COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 
 CLASSES_TAG, MODEL_TAG = "POINTWISE_CLASSES", "POINTWISE_MODEL"
 OUTPUT_TAG, VERSION_TAG = "POINTWISE_OUTPUT", "POINTWISE_VERSION"
+TARGET_TAG = "POINTWISE_TARGET"
 
 _BESIDE = (".ovr", ".msk", ".aux.xml")
 """What GDAL keeps beside a raster: it tells of the pixels of the file that was there before."""
@@ -35,8 +37,9 @@ class MapWriter:
 
     The header is the same whenever the map is: it holds no time and no path. The tags are
     ``POINTWISE_MODEL`` (the model's name), ``POINTWISE_VERSION``, ``POINTWISE_OUTPUT`` (``class``,
-    ``proba`` or ``value``) and, of a class map, ``POINTWISE_CLASSES``, a JSON object from each
-    number to its class; its band also has a tag ``CLASS_<number>`` for each, and a colour table.
+    ``proba`` or ``value``), ``POINTWISE_TARGET`` (what the classes are, where that is known) and,
+    of a class map, ``POINTWISE_CLASSES``, a JSON object from each number to its class; its band
+    also has a tag ``CLASS_<number>`` for each, and a colour table.
 
     Args:
         out: What the map will be called, for messages.
@@ -63,6 +66,7 @@ class MapWriter:
         model_name: str,
     ) -> None:
         self.out, self._temporary, self._tile_rows = out, temporary, tile[0]
+        self._sent = 0
         rasterio = need("rasterio")
         self._window: Any = need("rasterio.windows").Window
         self._error: Any = rasterio.errors.RasterioError
@@ -95,6 +99,7 @@ class MapWriter:
             place = self._window(window.left, window.top + start, window.width, part.shape[1])
             with lock, self._in_words():
                 self._dataset.write(part, window=place)
+        self._sent = _start_writing(self._temporary, self._sent)
 
     def __enter__(self) -> MapWriter:
         return self
@@ -189,6 +194,32 @@ def check_out(out: str | Path, inputs: list[str]) -> Path:
     return path
 
 
+def _start_writing(file: Path, sent: int) -> int:
+    """Have the system begin to write what it holds of a file, and do not wait for it.
+
+    Else it may hold all of a map until the end, which then waits for the disk.
+
+    Args:
+        file: The file.
+        sent: How much of it this has been done for.
+
+    Returns:
+        How much of it this is done for now.
+    """
+    if not hasattr(os, "posix_fadvise"):  # only some systems can be asked
+        return sent
+    with contextlib.suppress(OSError):  # nothing is lost: the end waits for what is not written
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            # On Linux this writes pages that are new, and leaves them in memory.
+            os.posix_fadvise(descriptor, sent, size - sent, os.POSIX_FADV_DONTNEED)
+            return size
+        finally:
+            os.close(descriptor)
+    return sent
+
+
 def _refusal(out: Path, error: BaseException, temporary: Path | None = None) -> str:
     """Say why a map cannot be written; its temporary name is not the user's business."""
     reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
@@ -230,6 +261,8 @@ def _describe(dataset: Any, output: Output, model_name: str) -> None:
     tags = {OUTPUT_TAG: output.kind, VERSION_TAG: _version()}
     if model_name:
         tags[MODEL_TAG] = _printable(model_name)
+    if output.target:
+        tags[TARGET_TAG] = _printable(output.target)
     if output.codes:
         names = {str(code): str(label) for code, label in output.codes.items()}
         tags[CLASSES_TAG] = json.dumps(names)

@@ -83,7 +83,7 @@ def draw_numbers(small: SmallMap, heading: str) -> tuple[NDArray[np.uint8], Lege
         return table[np.zeros(small.values.shape, int)], Legend(heading, _no_data(small))
     low, high = _range(numbers)
     place = np.clip((small.values - low) / (high - low), 0, 1)
-    ticks = _ticks(low, high, below=numbers.min() < low, above=numbers.max() > high)
+    ticks = _ticks(low, high, least=float(numbers.min()), most=float(numbers.max()))
     return table[(place * 255).round().astype(int)], Legend(
         heading, _no_data(small), Bar(table, ticks)
     )
@@ -144,23 +144,30 @@ def _range(numbers: NDArray[np.float64]) -> tuple[float, float]:
     return low, high
 
 
-def _ticks(low: float, high: float, *, below: bool, above: bool) -> tuple[tuple[float, str], ...]:
+def _ticks(low: float, high: float, *, least: float, most: float) -> tuple[tuple[float, str], ...]:
     """Round numbers on the scale; its ends too where the map holds numbers beyond them."""
     from matplotlib.ticker import MaxNLocator
 
+    span = high - low
     places = [
         value
         for value in MaxNLocator(5, steps=(1, 2, 5, 10)).tick_values(low, high)
         if low <= value <= high
     ]
-    ticks = [(float((value - low) / (high - low)), _number(value, high - low)) for value in places]
-    if below:
+    ticks = [(float((value - low) / span), _number(value, span)) for value in places]
+    if least < low:
         kept = [tick for tick in ticks if tick[0] > ROOM]
-        ticks = [(0.0, f"\N{LESS-THAN OR EQUAL TO} {_number(low, high - low)}"), *kept]
-    if above:
+        ticks = [(0.0, _end("\N{LESS-THAN OR EQUAL TO}", low, least, span)), *kept]
+    if most > high:
         kept = [tick for tick in ticks if tick[0] < 1 - ROOM]
-        ticks = [*kept, (1.0, f"\N{GREATER-THAN OR EQUAL TO} {_number(high, high - low)}")]
+        ticks = [*kept, (1.0, _end("\N{GREATER-THAN OR EQUAL TO}", high, most, span))]
     return tuple(ticks)
+
+
+def _end(sign: str, value: float, beyond: float, span: float) -> str:
+    """The end of a scale, with a sign if what lies beyond it is another figure."""
+    text = _number(value, span)
+    return text if _number(beyond, span) == text else f"{sign} {text}"
 
 
 def _number(value: float, span: float) -> str:

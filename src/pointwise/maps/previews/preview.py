@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pointwise._atomic import write_bytes
 from pointwise.data.names import shorten
 from pointwise.errors import DataError, first_line
+from pointwise.maps.files.writer import OUTPUT_TAG, TARGET_TAG
 from pointwise.maps.previews.classes import read_classes
 from pointwise.maps.previews.drawing import Sheet, hatch
 from pointwise.maps.previews.legends import draw_classes, draw_numbers, planned_legend
@@ -150,8 +151,11 @@ def _places(
 
 
 def _heading(dataset: "DatasetReader", band: int) -> str:
-    """What a band holds: its name, with its unit."""
+    """What a band holds: its name, with its unit; of classes what they are."""
     name, unit = dataset.descriptions[band - 1] or "", dataset.units[band - 1]
+    tags = dataset.tags()
+    if tags.get(OUTPUT_TAG) == "class":
+        name = tags.get(TARGET_TAG, name)
     return f"{name} ({unit})" if name and unit else name
 
 

@@ -41,6 +41,8 @@ def map_attrs(output: Output, *, model_name: str, source: "xr.DataArray") -> dic
         attrs["flag_colors"] = " ".join(
             "#" + bytes(output.colours[code]).hex() for code in output.codes
         )
+    if output.target:
+        attrs["pointwise_target"] = output.target
     if model_name:
         attrs["pointwise_model"] = model_name
     attrs["pointwise_version"] = _version()
