@@ -26,11 +26,11 @@ LEVELS = {
     "modelfiles": 5,
     "surgery": 5,
     "compression": 6,
-    "estimators": 6,
-    "export": 6,
-    "reports": 6,
-    "studies": 7,
-    "cli": 8,
+    "estimators": 7,
+    "export": 7,
+    "reports": 7,
+    "studies": 8,
+    "cli": 9,
 }
 """The level of every folder and module at the top of the package."""
 

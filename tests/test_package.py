@@ -50,7 +50,8 @@ PUBLIC = {
         "ModelFolder check_target model_card read_config read_model read_report write_model"
     ),
     "pointwise.estimators": (
-        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter load save"
+        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter compressed_estimator "
+        "load save"
     ),
     "pointwise.reports": (
         "Report classification_figures permutation_importance regression_figures render_html "
@@ -69,7 +70,7 @@ PUBLIC = {
     "pointwise.compression": (
         "Allocation Budget Candidate Compressed CompressionReport EnergyLoss FORMS Form "
         "FoundLayer FoundLayers LabelLoss LayerCandidates LayerRow Limits Moments Plan "
-        "PlannedLayer Stage TradeOff allocate build compress factor_layer find_layers "
+        "PlannedLayer Recovery Stage TradeOff allocate build compress factor_layer find_layers "
         "gather_moments list_candidates load save trade_off"
     ),
     "pointwise.runtime": ("Chain Compiled CompiledChain compile read_chain"),

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from compress_inputs import built, save_image_models, write_inputs
 from image_folders import stripes, write_images
+from numpy.testing import assert_allclose
 from safetensors.torch import save_file
 from torch import nn
 
@@ -20,6 +22,7 @@ from pointwise.data.images import read_images
 from pointwise.estimators import load as load_model
 
 FILES = {"plan.json", "model.safetensors", "report.json", "report.html"}
+MODEL_FILES = {"config.json", "model.safetensors", "README.md", "compression.json", "report.html"}
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +39,25 @@ def source(home: Path, image_models: Path) -> None:
 
 def check_folder_fits(folder: str, network: nn.Module, example: torch.Tensor, share: float) -> None:
     """The folder is whole, and gives a network of at most this share of the multiply-adds."""
-    assert {file.name for file in Path(folder).iterdir()} == FILES
-    small = load(folder, network)
+    found = {file.name for file in Path(folder).iterdir()}
+    if "config.json" in found:
+        assert found == MODEL_FILES
+        small, figures = load_model(folder).network_, "compression.json"
+    else:
+        assert found == FILES
+        small, figures = load(folder, network), "report.json"
     before, after = count_costs(network, example).macs, count_costs(small, example).macs
     assert after <= share * before
-    report = CompressionReport.from_json((Path(folder) / "report.json").read_text())
+    report = CompressionReport.from_json((Path(folder) / figures).read_text())
     assert (report.before.macs, report.after.macs) == (before, after)
     assert report.met
     assert small(example).shape == network(example).shape
     page = (Path(folder) / "report.html").read_text(encoding="utf-8")
     assert "Predicted error over budgets" in page
+
+
+WIDE = "backbone.encoder.3,backbone.encoder.4,backbone.decoder.stages.3"
+"""Layers of the U-Net whose statistics take long."""
 
 
 # --- What is written ---
@@ -70,14 +82,94 @@ def test_a_compressed_table_model_predicts_in_place_of_the_given_one(pointwise):
     model = load_model("iris-model")
     x = read_table("iris").frame.drop(columns="target")
     before = model.predict_proba(x)
-    model.network_ = load("small", model.network_)
-    after = model.predict_proba(x)
+    after = load_model("small").predict_proba(x)
     assert abs(after - before).max() < 0.1
     assert abs(after - before).max() > 0
+    assert pointwise("predict small iris --out predicted.csv").code == 0
+    told = pd.read_csv("predicted.csv")["target"]
+    assert (told == model.classes_[after.argmax(1)]).all()
+    ran = pointwise("evaluate small iris --json")
+    accuracy = (told == read_table("iris").frame["target"]).mean()
+    assert_allclose(json.loads(ran.out)["metrics"]["accuracy"], accuracy)
 
 
-WIDE = "backbone.encoder.3,backbone.encoder.4,backbone.decoder.stages.3"
-"""Layers of the U-Net whose statistics take long."""
+def test_a_compressed_model_is_compressed_once_more(pointwise):
+    assert pointwise("compress iris-model --macs 0.7 --data iris --out small").code == 0
+    assert pointwise("compress small --macs 0.7 --data iris --out smaller").code == 0
+    model, small = load_model("small"), load_model("smaller")
+    check_folder_fits("smaller", model.network_, torch.zeros(1, 4), 0.7)
+    assert [len(one.compressed_) for one in (model, small)] == [1, 2]
+    assert "Its network was made smaller twice" in Path("smaller/README.md").read_text()
+    ran = pointwise("evaluate smaller iris --json")
+    assert json.loads(ran.out)["metrics"]["accuracy"] > 0.9
+
+
+# --- Learning on ---
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "teacher"),
+    [
+        ("iris", "iris", "labels"),
+        ("price", "houses.csv", "labels"),
+        ("price", "unsold.csv", "the given model"),
+        ("sold", "unsold.csv", "the given model"),
+        ("stripes", "numbered", "labels"),
+        ("stripes", "stripes", "the given model"),
+        ("squares", "squares", "labels"),
+        ("squares", "squares/images", "the given model"),
+    ],
+)
+def test_labels_are_learnt_from_where_there_are_any(model, data, teacher, pointwise):
+    pd.read_csv("houses.csv").drop(columns=["price", "sold"]).to_csv("unsold.csv", index=False)
+    write_images(Path("numbered"), names=("0", "1"))  # as the model calls the classes
+    options = f"--exclude {WIDE}" if model == "squares" else ""
+    ran = pointwise(
+        f"compress {model}-model --macs 0.8 --data {data} --recover 2 --out small {options} --json"
+    )
+    assert ran.code == 0, ran.err
+    note = json.loads(ran.out)["notes"][-1]
+    assert note.startswith(f"Learnt from {teacher}: 2 epochs of ")
+    if teacher != "labels":
+        assert "to learn from, but the given network's answers" in ran.err
+    names = {"unsold.csv": "houses.csv", "stripes": "numbered", "squares/images": "squares"}
+    ran = pointwise(f"evaluate small {names.get(data, data)} --json")
+    assert ran.code == 0, ran.err
+
+
+def test_learning_on_helps_a_table_model(pointwise):
+    accuracies = []
+    for options in ("", "--recover 20"):
+        line = f"compress iris-model --macs 0.1 --data iris {options} --out small --json"
+        ran = pointwise(line)
+        assert ran.code == 0, ran.err
+        ran = pointwise("evaluate small iris --json")
+        accuracies.append(json.loads(ran.out)["metrics"]["log_loss"])
+    assert accuracies[1] < accuracies[0]
+
+
+def test_a_users_network_learns_from_its_own_answers(pointwise):
+    np.save("inputs.npy", np.random.default_rng(0).normal(size=(64, 3, 12, 12)))
+    ran = pointwise(
+        "compress compress_net:build --input 3,12,12 --macs 0.6 --data inputs.npy --recover 1 "
+        "--out small --json"
+    )
+    assert ran.code == 0, ran.err
+    assert "Learnt from the given model: 1 epoch of 58 samples" in json.loads(ran.out)["notes"][-1]
+    check_folder_fits("small", built(), torch.zeros(1, 3, 12, 12), 0.6)
+
+
+def test_a_share_of_the_time_is_measured(pointwise):
+    ran = pointwise(
+        "compress compress_net:build --input 3,12,12 --latency 0.9 --batch 8 --out small --json"
+    )
+    assert ran.code == 0, ran.err
+    (target,) = json.loads(ran.out)["targets"]
+    assert target["name"] == "latency"
+    assert target["reached"] <= 1
+    report = CompressionReport.from_json(Path("small/report.json").read_text())
+    assert report.before.latency.median_s > 0
+    assert report.before.macs == 8 * count_costs(built(), torch.zeros(1, 3, 12, 12)).macs
 
 
 @pytest.mark.parametrize(
@@ -100,9 +192,14 @@ def test_a_model_for_images_is_compressed_by_unlabelled_images(name, share, opti
     images = read_images(
         data if name == "stripes" else f"{data}/images", labels=False, colour="auto"
     ).images
-    before = model.predict(images)
-    model.network_ = load("small", model.network_)
-    assert np.mean(model.predict(images) == before) > 0.8
+    small = load_model("small")
+    assert np.mean(small.predict(images) == model.predict(images)) > 0.8
+    out = "predicted.csv" if name == "stripes" else "predicted"
+    ran = pointwise(f"predict small {data if name == 'stripes' else f'{data}/images'} --out {out}")
+    assert ran.code == 0, ran.err
+    write_images(Path("numbered"), names=("0", "1"))  # as the model calls the classes
+    ran = pointwise(f"evaluate small {'numbered' if name == 'stripes' else data} --json")
+    assert json.loads(ran.out)["rows"] == count
 
 
 def test_idx_files_are_data_for_images(pointwise):
@@ -165,12 +262,17 @@ def test_the_same_seed_gives_the_same_folder(pointwise):
     for out in ("one", "two"):
         line = f"compress iris-model --macs 0.5 --data iris --seed 3 --out {out}"
         assert pointwise(line).code == 0
-    for name in FILES:
+    for name in MODEL_FILES:
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
 
 
 def test_a_folder_of_ours_is_replaced(pointwise):
     assert pointwise("compress price-model --macs 0.9 --out small").code == 0
-    before = Plan.from_json(Path("small/plan.json").read_text())
+    before = load_model("small").compressed_
     assert pointwise("compress price-model --macs 0.7 --out small").code == 0
-    assert Plan.from_json(Path("small/plan.json").read_text()) != before
+    assert load_model("small").compressed_ != before
+    line = "compress compress_net:build --input 3,12,12 --out plain"
+    assert pointwise(f"{line} --macs 0.9").code == 0
+    plan = Plan.from_json(Path("plain/plan.json").read_text())
+    assert pointwise(f"{line} --macs 0.6").code == 0
+    assert Plan.from_json(Path("plain/plan.json").read_text()) != plan

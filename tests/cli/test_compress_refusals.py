@@ -37,7 +37,7 @@ REFUSALS = {
     "no_budget": (
         "compress price-model --out small",
         2,
-        r"budget: give at least one of --macs, --params, --bytes",
+        r"budget: give at least one of --macs, --params, --bytes, --latency",
     ),
     "share_above_1": (
         "compress price-model --macs 50 --out small",
@@ -63,13 +63,28 @@ REFUSALS = {
     "out_is_a_model": (
         "compress price-model --macs 0.9 --out price-model",
         1,
-        r"^error: price-model holds other things than a compressed model, so it is left alone: "
-        r"give another folder, or empty this one$",
+        r"^error: --out must be another folder than the model's, got price-model$",
     ),
     "out_is_a_file": (
         "compress price-model --macs 0.9 --out houses.csv",
         1,
-        r"^error: houses\.csv is a file, a compressed model is a folder: give another name$",
+        r"^error: houses\.csv is a file, a model is a folder; give another name$",
+    ),
+    "out_of_a_network_is_a_model": (
+        "compress compress_net:build --input 3,12,12 --macs 0.9 --out price-model",
+        1,
+        r"^error: price-model holds other things than a compressed model, so it is left alone: "
+        r"give another folder, or empty this one$",
+    ),
+    "recover_without_data": (
+        "compress price-model --macs 0.9 --recover 1 --out small",
+        2,
+        r"--recover: give --data to learn from",
+    ),
+    "latency_above_1": (
+        "compress price-model --latency 2 --out small",
+        2,
+        r"--latency: it must be a share above 0 up to 1, got 2",
     ),
     "no_module": (
         "compress nothing_here:build --macs 0.5 --out small",

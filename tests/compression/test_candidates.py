@@ -1,7 +1,9 @@
 """What can become of a layer: costs, errors in one unit, and nothing that makes no sense."""
 
 import re
+import sys
 from itertools import pairwise, product
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pointwise.compression.candidates import Candidate, build, damped, list_candidates, metric_of
 from pointwise.compression.fisher import LabelLoss
+from pointwise.compression.forms.form import Problem
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.hull import lower_hull
 from pointwise.compression.layers import find_layers
 from pointwise.compression.moments import Moments, gather_moments
 from pointwise.compression.patches import output_rows
 from pointwise.compression.stages import Stage
+from pointwise.functional.factor import split_factors
 
 each_layer = pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS.keys())
 
@@ -57,7 +61,7 @@ def test_candidates_cost_and_err_as_they_say(case: Case) -> None:
         if x.ndim > 1:
             assert counter.get_total_flops() // 2 == one.macs + keep.macs
         measured = apart.square().sum((0, 2)).mean() / max(moments.energy, 1e-9)
-        assert_close(one.error, measured.item(), rtol=1e-6, atol=1e-9)
+        assert_close(one.harm, measured.item(), rtol=1e-6, atol=1e-9)
 
 
 @each_layer
@@ -66,7 +70,7 @@ def test_no_candidate_beats_another(case: Case) -> None:
     (found,) = find_layers(Alone(layer), x).layers
     candidates = list_candidates(found, layer).candidates
     for one, other in product(candidates, candidates):
-        beaten = other.macs <= one.macs and other.params <= one.params and other.error < one.error
+        beaten = other.macs <= one.macs and other.params <= one.params and other.harm < one.harm
         assert not beaten
 
 
@@ -182,3 +186,30 @@ def test_the_hull_is_what_prices_choose() -> None:
         assert list(errors) == sorted(errors)
         slopes = [(b[1] - a[1]) / (a[0] - b[0]) for a, b in pairwise([points[i] for i in hull])]
         assert slopes == sorted(slopes)
+
+
+def test_what_took_long_is_not_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(12, 16, 3), torch.randn(9, 12, 8, 8)
+    (found,) = find_layers(Alone(layer), x).layers
+    moments = gather_moments(Alone(layer), ["layer"], [x])["layer"]
+    calls = []
+    home = sys.modules[Problem.__module__]
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        return split_factors(*args, **options)
+
+    monkeypatch.setattr(home, "split_factors", counted)
+    listed = list_candidates(found, layer, moments)
+    assert len(calls) == 3  # channels for two forms, and each axis
+    assert set(listed.mixtures) == {"channels", "axis 0", "axis 1"}
+    for form in ("input", "tucker", "axis 0", "axis 1", "output"):
+        one = next(one for one in listed.candidates if one.form == form)
+        calls.clear()
+        quick = build(one, layer, moments, mixtures=listed.mixtures)
+        assert not calls
+        slow = build(one, layer, moments)
+        assert len(calls) == (form != "output")
+        for a, b in zip(quick.parameters(), slow.parameters(), strict=True):
+            assert_close(a, b, rtol=1e-4, atol=1e-6)

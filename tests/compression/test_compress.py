@@ -1,6 +1,7 @@
 """The whole way from a model and a budget to a smaller model."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import Compressed, compress
+from pointwise.compression.files import load, save
 from pointwise.surgery.equivalence import call, outputs_of
 
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
@@ -272,3 +274,58 @@ def test_without_gradients_energy_counts() -> None:
     assert done.report.unit == "energy"
     assert "No gradient comes back" in done.report.notes[0]
     assert done.report.changed
+
+
+class Counting(nn.Module):
+    """Counts its calls, in place and anew, and hides numbers below zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 16), nn.Linear(16, 8)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("others", torch.zeros(()))
+        self.compiled = torch.jit.script(nn.Linear(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.others = self.others + 1
+        y = self.compiled(self.last(torch.tanh(self.first(x))))
+        return torch.where(y > 0, y, -torch.inf)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+def test_models_that_count_and_hide_and_are_partly_compiled(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Counting().eval(), torch.randn(64, 16)
+    done = compress(model, Budget(macs=0.8), x[:1], data=x, logits=False)
+    assert model.calls == model.others == done.model.calls == done.model.others == 0
+    assert {row.path: row.reason for row in done.report.left}["compiled"] == (
+        "is compiled by TorchScript: convert the network before"
+    )
+    assert done.model(x).isneginf().any()
+    save(done, tmp_path / "small")
+    assert_close(load(tmp_path / "small", model)(x), done.model(x), rtol=0, atol=0)
+
+
+def test_outputs_that_are_no_class_scores_can_be_told() -> None:
+    """As if they came in a way in which none are looked for."""
+    model, example, batches = made(MODELS["residual"])
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (self.model(x),)
+
+    plain = compress(model, Budget(macs=0.5), example, data=batches, logits=False)
+    wrapped = compress(Wrapped(), Budget(macs=0.5), example, data=batches)
+    scores = compress(model, Budget(macs=0.5), example, data=batches)
+    note = "Errors are shares of the variance of the model's outputs, halved"
+    assert plain.report.notes == (f"{note}.",)
+    assert wrapped.report.notes == (f"{note}; logits= would say which outputs are class scores.",)
+    assert "nats" in scores.report.notes[0]
+    for one, other in zip(plain.report.rows, wrapped.report.rows, strict=True):
+        assert (f"model.{one.path}", one.form, one.rank) == (other.path, other.form, other.rank)
+        assert one.predicted_error == other.predicted_error

@@ -173,3 +173,69 @@ def test_the_flags_survive_an_error() -> None:
     with pytest.raises(DataError):
         compress(network, Budget(macs=0.5), example, data=[batches[0], batches[1] / 0])
     assert all(m.training for m in network.modules())
+
+
+# --- Wrong arguments, and data that tell little ---
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"model": torch.tanh}, TypeError, "model must be a torch.nn.Module, got"),
+        (
+            {"budget": 0.7},
+            TypeError,
+            "budget must be a Budget, such as Budget(macs=0.5), got 0.7",
+        ),
+        ({"samples": -1}, ValueError, "samples must be a whole number above 0, got -1"),
+        ({"samples": 0}, ValueError, "samples must be a whole number above 0, got 0"),
+        ({"example": torch.ones(0, 16)}, ValueError, "example must hold at least one sample, got"),
+        (
+            {"model": nn.Linear(16, 16, device="meta"), "example": torch.ones(1, 16).to("meta")},
+            ValueError,
+            "model must have values, its output is on the meta device",
+        ),
+    ],
+    ids=["model", "budget", "samples", "no_samples", "empty", "meta"],
+)
+def test_wrong_arguments(change: dict[str, Any], kind: type[Exception], message: str) -> None:
+    given: dict[str, Any] = {
+        "model": nn.Linear(16, 16),
+        "budget": Budget(macs=0.5),
+        "example": torch.ones(1, 16),
+        **change,
+    }
+    with pytest.raises(kind, match=f"^{re.escape(message)}"):
+        compress(**given)
+
+
+POOR = {
+    "one sample": lambda x: x[:1],
+    "one sample again and again": lambda x: x[:1].expand(64, -1).contiguous(),
+    "zeros": torch.zeros_like,
+    "sure of everything": lambda x: 1e30 * x,
+}
+
+
+@pytest.mark.parametrize("name", POOR)
+def test_data_that_tell_little_do_not_spend_less_than_the_budget(name: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.Linear(32, 8))
+    x = torch.randn(64, 16)
+    done = compress(model, Budget(macs=0.7), x[:1], data=POOR[name](x))
+    assert 0.65 < done.report.after.macs / done.report.before.macs <= 0.7
+    said = "Only 1 sample of data: what they do not show is taken not to occur"
+    assert (said in str(done.report).replace("\n", " ")) == (name == "one sample")
+
+
+def test_inference_mode_changes_nothing() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8))
+    x = torch.randn(64, 16)
+    plain = compress(model, Budget(macs=0.7), x[:1], data=x)
+    with torch.inference_mode():
+        done = compress(model, Budget(macs=0.7), x[:1].clone(), data=x.clone())
+    assert done.report.unit == "loss"
+    assert not any(p.is_inference() for p in done.model.parameters())
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(done.model.state_dict()[name], value)

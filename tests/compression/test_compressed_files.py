@@ -72,6 +72,24 @@ def test_tied_weights_are_saved(tmp_path):
     torch.testing.assert_close(again(x), done.model(x))
 
 
+class Versioned(nn.Sequential):
+    """Refuses weights that do not say of which version they are, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *others):
+        assert local_metadata.get("version") == 2
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
+
+def test_versions_of_modules_are_told(tmp_path):
+    model = Versioned(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4))
+    done = compressed(model, {"2": ("output", (1,))})
+    save(done, tmp_path / "versioned")
+    again = load(tmp_path / "versioned", model)
+    torch.testing.assert_close(again.state_dict(), done.model.state_dict())
+
+
 def test_a_folder_of_ours_is_replaced_and_other_files_in_it_stay(tmp_path):
     save(compressed(), tmp_path / "small")
     (tmp_path / "small" / "notes.txt").write_text("mine")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from pointwise.compression.forms.form import factor_layer, price
+from pointwise.compression.forms.form import Problem, factor_layer, price
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.moments import Moments, gather_moments
 from pointwise.compression.patches import output_rows
@@ -82,7 +82,7 @@ def test_the_error_is_the_measured_one(layer_name: str, form_name: str, with_met
     moments = moments_of(layer, x)
     metric = metric_of(stage) if with_metric else None
     rank = middle(form.full_rank(stage))
-    solution = form.solve(stage, stage.read(layer)[0], moments, metric)
+    solution = form.solve(Problem(stage, stage.read(layer)[0], moments, metric))
     new = factor_layer(layer, form, rank, moments=moments, metric=metric)
     with torch.no_grad():
         apart = output_rows(stage, new(x) - layer(x))  # (G, P, O)
@@ -119,10 +119,9 @@ def test_low_rank_layers_are_found(layer_name: str, form_name: str) -> None:
     layer, x = make(LAYERS[layer_name])
     stage, form = Stage.of(layer), FORMS[form_name]
     rank = middle(form.full_rank(stage))
-    weight = form.solve(
-        stage, stage.read(layer)[0], Moments.of_weights(stage, stage.read(layer)[0]), None
-    )
-    low = stage.build(weight.fit(rank).matrix, stage.read(layer)[1], layer)
+    weight = stage.read(layer)[0]
+    solution = form.solve(Problem(stage, weight, Moments.of_weights(stage, weight)))
+    low = stage.build(solution.fit(rank).matrix, stage.read(layer)[1], layer)
     for moments in (None, moments_of(low, x)):
         new = factor_layer(low, form, rank, moments=moments)
         exact = low(x)

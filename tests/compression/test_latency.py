@@ -14,10 +14,11 @@ from torch.testing import assert_close
 
 from pointwise.compression import choosing
 from pointwise.compression.budget import Budget
-from pointwise.compression.candidates import LayerCandidates
+from pointwise.compression.candidates import LayerCandidates, list_candidates
 from pointwise.compression.choosing import choose
 from pointwise.compression.compress import compress
-from pointwise.compression.latency import blank_model, time_candidates
+from pointwise.compression.latency import blank_model, time_candidates, time_share
+from pointwise.compression.layers import find_layers
 from pointwise.compression.measure import measure
 
 
@@ -137,3 +138,37 @@ def test_time_needs_timed_candidates() -> None:
     message = "a budget of latency needs what measure(timed=True) found out"
     with pytest.raises(ValueError, match=re.escape(message)):
         choose(known, Budget(latency=0.5))
+
+
+def test_ranks_that_hardware_likes_are_timed_first() -> None:
+    model = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 12, 3))
+    found = find_layers(model, torch.ones(1, 64, 5, 5)).layers
+    layers = [list_candidates(one, model.get_submodule(one.path), beaten=True) for one in found]
+    wide, narrow = time_candidates(model, layers, timer=CountedTimer())
+    ranks: dict[str | None, list[tuple[int, ...]]] = {}
+    for one in wide.candidates:
+        ranks.setdefault(one.form, []).append(one.rank)
+    assert {(16,), (32,), (48,)} <= set(ranks["output"])
+    assert all(len(some) <= 8 for some in ranks.values())
+    assert {(16, 16), (32, 32)} & set(ranks["tucker"])
+    assert {one.rank for one in narrow.candidates if one.form == "output"} >= {(8,), (4,)}
+
+
+def test_quickest_runs_are_compared() -> None:
+    busy = ([2.0, 2.0, 8.0], [9.0, 9.0, 1.0])
+    assert time_share(*busy) == 0.5
+
+
+def test_blank_layers_give_no_zeros() -> None:
+    """Where all is the same, what follows may be faster."""
+    model = nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2))
+    x = torch.randn(2, 8, 9, 9)
+    known = measure(model.eval(), x)
+    chosen = choose(known, Budget(macs=0.7))
+    blank = blank_model(model, known.layers, chosen)
+    with torch.no_grad():
+        y = blank[0](x)
+    assert 0.1 < y.std() < 10
+    again = blank_model(model, known.layers, chosen)
+    for name, value in blank.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])

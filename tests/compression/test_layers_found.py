@@ -77,6 +77,39 @@ class Sized(nn.Module):
         return self.layer(x, output_size=[14, 14])
 
 
+class Looks(Reader):
+    """Does one thing with matrices and another with all else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layer(x) if isinstance(self.layer, nn.Linear) else self.layer(x)
+
+
+class Marked(Reader):
+    """Reads a number that somebody hung on the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer.gain = 3.0  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * self.layer.gain
+
+
+class Doubled(Reader):
+    """Runs the layer with other weights, by their names."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = {name: 2 * value for name, value in self.layer.named_parameters()}
+        return torch.func.functional_call(self.layer, weights, (x,))  # type: ignore[no-any-return]
+
+
+class Past(Reader):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer.forward(x)
+
+
+OTHERWISE = "the model does something else with layers in its place"
+
 LEFT: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "subclass": (
         lambda: Odd(4, 4, 3),
@@ -103,6 +136,18 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         "something else reads its in_features, which layers in its place have not",
     ),
     "not_called": (Unused, "second.layer", "it is not called with the example"),
+    "kind_looked_at": (Looks, "second.layer", OTHERWISE),
+    "mark_read": (Marked, "second.layer", OTHERWISE),
+    "other_weights": (
+        Doubled,
+        "second.layer",
+        "something else reads its named_parameters, which layers in its place have not",
+    ),
+    "forward_called": (
+        Past,
+        "second.layer",
+        "its forward is called past its hooks, so that no data are seen there",
+    ),
     "output_size": (Sized, "second.layer", "it is called with more than one tensor"),
 }
 
@@ -113,6 +158,44 @@ def test_left_alone(make: Callable[[], nn.Module], path: str, reason: str) -> No
     found = find_layers(model, X)
     assert [layer.path for layer in found.layers] == ["first"]
     assert [(swap.path, swap.reason) for swap in found.left] == [(path, reason)]
+
+
+def test_only_those_that_matter_are_left() -> None:
+    """Among many layers, each that the model looks at is found."""
+    parts = [nn.Linear(6, 6) for _ in range(9)]
+    parts[3:3] = [Looks()]
+    parts[7:7] = [Marked()]
+    found = find_layers(nn.Sequential(*parts), torch.ones(1, 6))
+    assert {swap.path: swap.reason for swap in found.left} == {
+        "3.layer": OTHERWISE,
+        "7.layer": OTHERWISE,
+    }
+    assert len(found.layers) == 9
+
+
+class Counts(nn.Module):
+    """What it does depends on how many of its layers are matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y * any(isinstance(layer, nn.Linear) for layer in self.layers)
+
+
+def test_layers_that_matter_together_are_left() -> None:
+    found = find_layers(Counts(), torch.ones(1, 6))
+    assert found.layers == ()
+    assert {swap.reason for swap in found.left} == {OTHERWISE}
+
+
+def test_the_random_state_is_left_as_it_was() -> None:
+    model = Model(nn.Conv2d(4, 4, 1))
+    before = torch.get_rng_state()
+    find_layers(model, X)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_every_kind_is_found() -> None:

@@ -346,3 +346,20 @@ def test_a_layer_that_gets_no_data() -> None:
     message = "data must reach every layer, none of it reaches 'idle'"
     with pytest.raises(DataError, match=re.escape(message)):
         gather_moments(model, ["idle"], [torch.ones(1, 3, 5)])
+
+
+def test_positions_may_hang_on_the_layer() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 2))
+    x = torch.randn(4, 2, 9, 9)
+    seen: list[Stage] = []
+
+    def most(stage: Stage) -> int:
+        seen.append(stage)
+        return 5 if stage.taps == 9 else 10_000
+
+    found = gather_moments(model, ["0", "1", "2"], [x], most_positions=most)
+    assert [stage.taps for stage in seen] == [9, 1, 4]
+    few = gather_moments(model, ["0"], [x], most_positions=5)
+    every = gather_moments(model, ["2"], [x])
+    assert torch.equal(found["0"].seen, few["0"].seen)
+    assert_close(found["2"].seen, every["2"].seen)

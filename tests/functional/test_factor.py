@@ -1,6 +1,7 @@
 """Chains of factors against the Eckart-Young optimum, least squares and exactness."""
 
 import re
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -294,3 +295,36 @@ def test_a_fit_takes_the_prior_where_data_say_nothing() -> None:
     found = refit_last(y.T @ z, z.T @ z, prior=prior)
     assert_close(found[:, 0], random(2, 3)[:, 0])
     assert_close(found[:, 1:], prior[:, 1:])
+
+
+@pytest.mark.parametrize("condition", [1e2, 1e6, 1e9, 1e15], ids="{:.0e}".format)
+def test_the_quick_way_of_the_fit_is_the_sure_one(condition: float) -> None:
+    """Moments that are far from singular are solved otherwise than others, to the same."""
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(2, 12, 12, dtype=torch.float64))[0]
+    values = condition ** -torch.linspace(0, 1, 12, dtype=torch.float64)
+    moment = basis * values @ basis.mT
+    wanted, prior = torch.randn(2, 2, 5, 12, dtype=torch.float64)
+    found = refit_last(wanted @ moment, moment, prior=prior)
+    kept = (values > 1e-11)[:, None] * basis.mT  # where data say something
+    told = (wanted - found) @ basis * (values > 1e-11)
+    assert_close(told, torch.zeros_like(told), rtol=0, atol=1e-15 * condition + 1e-9)
+    silent = found - found @ kept.mT @ kept
+    assert_close(silent, prior - prior @ kept.mT @ kept, rtol=0, atol=1e-15 * condition + 1e-9)
+
+
+def test_wide_maps_are_factored_quickly_and_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    weight, z = torch.randn(40, 60, 3, dtype=torch.float64), torch.randn(500, 180).double()
+    z = z @ torch.randn(180, 180).double() * torch.logspace(0, -5, 180).double()
+    moment = z.T @ z / 500
+    exact = split_factors(weight, moment)
+    monkeypatch.setattr(sys.modules[split_factors.__module__], "LARGE", 10)
+    quick = split_factors(weight, moment)
+    assert_close(quick.errors, exact.errors, rtol=1e-4, atol=1e-7 * float(exact.errors[0]))
+    one = torch.eye(60, dtype=torch.float64)
+    assert_close(quick.first @ quick.first.T, one, rtol=0, atol=1e-12)
+    for rank in (5, 30, 60):  # the errors are those of what is built, whatever was chosen
+        chain = quick.at(rank)
+        apart = (weight - chain.matrix).flatten(1)
+        assert_close(chain.error, quadratic_error(apart, moment), rtol=1e-5, atol=1e-8)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pointwise.estimators import ImageClassifier, Segmenter
-    from pointwise.estimators.persistence import TableModel
+    from pointwise.estimators.persistence import Estimator, TableModel
 
 MOST = 1024
 """Samples that are looked at, at most."""
@@ -45,6 +45,9 @@ class Subject:
         scores: Picks class scores ``(N, K, *S)`` out of what it puts out; ``None`` where it is not
             known to put out any.
         note: What errors are, where it puts out no class scores; empty to leave that to others.
+        estimator: The fitted estimator that the network is of; ``None`` for any other network.
+        folder: The folder of that.
+        pixels: How the network takes pixels, if the user says so.
     """
 
     network: "nn.Module"
@@ -52,6 +55,9 @@ class Subject:
     inputs: "Tensor | None"
     scores: "Callable[[Any], Tensor] | None"
     note: str = ""
+    estimator: "Estimator | None" = None
+    folder: Path | None = None
+    pixels: "Pixels | None" = None
 
     def batches(self, dtype: "torch.dtype") -> "list[Tensor] | None":
         """The inputs, as many at a time as memory is sure to hold.
@@ -114,7 +120,30 @@ def find_subject(
     network, usual = networks.find_network(model, shape, weights, trained=True)
     inputs = None if data is None else _foreign(data, usual, pixels, seed)
     published = not networks.is_builder(model)  # all of them classify images or their pixels
-    return Subject(network, usual, inputs, _itself if published else None)
+    return Subject(network, usual, inputs, _itself if published else None, pixels=pixels)
+
+
+def read_inputs(subject: Subject, data: str, seed: int, most: int) -> "Tensor":
+    """Read more inputs for a network than ``find_subject`` did.
+
+    Args:
+        subject: The network.
+        data: What the user gives for ``--data``.
+        seed: Seeds the choice of the samples.
+        most: Samples at most.
+
+    Returns:
+        The inputs, in random order.
+    """
+    from pointwise.estimators import ImageClassifier, Segmenter
+
+    model = subject.estimator
+    if isinstance(model, ImageClassifier | Segmenter):
+        return _images(model, data, subject.shape, seed, most)
+    if model is not None:
+        assert subject.folder is not None, "a model for tables comes from a folder"
+        return _rows(model, subject.folder, data, seed, most)
+    return _foreign(data, subject.shape, subject.pixels, seed, most)
 
 
 def _itself(output: Any) -> Any:
@@ -127,16 +156,17 @@ def _of_folder(
     from pointwise.estimators import ImageClassifier, Segmenter, load
 
     estimator = load(folder)
+    known: dict[str, Any] = {"estimator": estimator, "folder": folder}
     if isinstance(estimator, ImageClassifier | Segmenter):
         inputs = None if data is None else _images(estimator, data, shape, seed)
-        return Subject(network, shape, inputs, _itself)
+        return Subject(network, shape, inputs, _itself, **known)
     inputs = None if data is None else _rows(estimator, folder, data, seed)
     members = estimator.network_.mlp.members
     classes = getattr(estimator, "classes_", None)
     if classes is not None:
-        return Subject(network, shape, inputs, _mixed(members))
+        return Subject(network, shape, inputs, _mixed(members), **known)
     note = "Errors are shares of the variance of the predicted values, halved."
-    return Subject(network, shape, inputs, _values(members), note if data else "")
+    return Subject(network, shape, inputs, _values(members), note if data else "", **known)
 
 
 def _mixed(members: int) -> "Callable[[Any], Tensor]":
@@ -167,7 +197,11 @@ def _values(members: int) -> "Callable[[Any], Tensor]":
 
 
 def _images(
-    model: "ImageClassifier | Segmenter", data: str, shape: networks.Shape, seed: int
+    model: "ImageClassifier | Segmenter",
+    data: str,
+    shape: networks.Shape,
+    seed: int,
+    most: int = MOST,
 ) -> "Tensor":
     import torch
 
@@ -178,10 +212,10 @@ def _images(
             f"fitted in Python to {known.channels} channel(s) of {known.lowest:g} to "
             f"{known.highest:g}; compress it there"
         )
-    return torch.from_numpy(known.read(_read_images(data, shape, seed))).float()
+    return torch.from_numpy(known.read(_read_images(data, shape, seed, most))).float()
 
 
-def _rows(model: "TableModel", folder: Path, data: str, seed: int) -> "Tensor":
+def _rows(model: "TableModel", folder: Path, data: str, seed: int, most: int = MOST) -> "Tensor":
     import numpy as np
     import torch
 
@@ -194,12 +228,14 @@ def _rows(model: "TableModel", folder: Path, data: str, seed: int) -> "Tensor":
     _, rows = read_for_model(model, data, targets, None, None, None, None)
     if not len(rows):
         raise DataError(f"{data} has no rows: at least 1 is needed")
-    if len(rows) > MOST:
-        rows = rows.sample(MOST, random_state=seed)
+    if len(rows) > most:
+        rows = rows.sample(most, random_state=seed)
     return torch.from_numpy(model.coding_.encode(as_table(rows), np.float32))
 
 
-def _foreign(data: str, shape: networks.Shape, pixels: Pixels | None, seed: int) -> "Tensor":
+def _foreign(
+    data: str, shape: networks.Shape, pixels: Pixels | None, seed: int, most: int = MOST
+) -> "Tensor":
     """Inputs of a network of which nothing is known but the shape that it takes."""
     import numpy as np
     import torch
@@ -208,14 +244,14 @@ def _foreign(data: str, shape: networks.Shape, pixels: Pixels | None, seed: int)
         if pixels is not None:
             raise DataError("--mean and --std are for images: an array goes in as it is")
         array = _read_array(Path(data), shape)
-        chosen = _choose(len(array), shape, seed)
+        chosen = _choose(len(array), shape, seed, most)
         return torch.from_numpy(np.ascontiguousarray(array[chosen], dtype=np.float32))
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
             "--data takes images where --input is 1 or 3 channels, rows and columns, got "
             f"{','.join(map(str, shape))}: give a .npy file of inputs"
         )
-    images = torch.from_numpy(_read_images(data, shape, seed)).float() / 255
+    images = torch.from_numpy(_read_images(data, shape, seed, most)).float() / 255
     if pixels is None:
         say("pixels go in from 0 to 1; give --mean and --std if the network takes them scaled")
         return images
@@ -245,7 +281,7 @@ def _read_array(path: Path, shape: networks.Shape) -> "NDArray[Any]":
     return array  # type: ignore[no-any-return]
 
 
-def _read_images(data: str, shape: networks.Shape, seed: int) -> "NDArray[np.uint8]":
+def _read_images(data: str, shape: networks.Shape, seed: int, most: int) -> "NDArray[np.uint8]":
     """Some images of a folder or an idx file, in the size and the colours that are asked for."""
     import numpy as np
 
@@ -256,9 +292,9 @@ def _read_images(data: str, shape: networks.Shape, seed: int) -> "NDArray[np.uin
     options: Any = {"size": tuple(size), "colour": "grey" if channels == 1 else "rgb"}
     if not path.is_dir():
         images = read(path, labels=False, **options).images
-        return images[_choose(len(images), shape, seed)]
+        return images[_choose(len(images), shape, seed, most)]
     files = _pictures(path)
-    chosen = [files[place] for place in _choose(len(files), shape, seed)]
+    chosen = [files[place] for place in _choose(len(files), shape, seed, most)]
     say(f"{len(chosen):,} of {len(files):,} images are looked at")
     return np.concatenate([_one(file, options) for file in chosen])
 
@@ -283,10 +319,10 @@ def _pictures(folder: Path) -> list[Path]:
     return [part / name for name in names]
 
 
-def _choose(count: int, shape: networks.Shape, seed: int) -> Sequence[int]:
+def _choose(count: int, shape: networks.Shape, seed: int, most: int) -> Sequence[int]:
     """Some of the numbers below a count, in random order; fewer of large inputs."""
     import numpy as np
 
-    most = min(MOST, max(1, LARGEST // math.prod(shape)))
-    order = np.random.default_rng(seed).permutation(count)[:most]
+    fit = max(1, LARGEST // math.prod(shape))
+    order = np.random.default_rng(seed).permutation(count)[: min(most, fit)]
     return [int(place) for place in order]

@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from pointwise.cli import networks, options
 from pointwise.cli.calibration import Pixels, Subject, find_subject
+from pointwise.cli.lessons import Lessons, find_lessons
 from pointwise.cli.words import print_json, print_line
 from pointwise.errors import DataError, first_line
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pointwise.compression.trade_off import TradeOff
 
 PAGE = "report.html"
+FIGURES = "compression.json"
+"""The report in a model folder, whose ``report.json`` is that of the training."""
 
 
 def compress(
@@ -51,11 +54,17 @@ def compress(
             "--bytes", metavar="SHARE", help="Bytes of parameters to keep, as a share up to 1."
         ),
     ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Time to take, as a share of the network's, measured here."
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER|TABLE|FILE",
-            help="What the network is used on, without labels: a folder of images, an idx file, "
+            help="What the network is used on, labels not needed: a folder of images, an idx file, "
             "the table of a model for tables, or an array of inputs in .npy. Default: the weights "
             "alone count, which costs accuracy.",
         ),
@@ -93,31 +102,72 @@ def compress(
         str | None,
         typer.Option(metavar="PATHS", help="Layers to leave as they are, with commas."),
     ] = None,
+    recover: Annotated[
+        int | None,
+        typer.Option(
+            metavar="EPOCHS",
+            min=1,
+            help="Learn on for so many epochs of --data: from its labels if it has those of a "
+            "model folder, else from the given network's answers.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Inputs that are timed at once, for --latency.")
+    ] = 1,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed; the same one gives the same network.")
     ] = 0,
     json: options.Json = False,
 ) -> None:
-    """Rewrite a network with 1x1 convolutions under a budget, without training.
+    """Rewrite a network with 1x1 convolutions under a budget, with or without training.
 
     Example: `pointwise compress digits-model --macs 0.5 --data digits --out small`
     """
-    from pointwise.compression.files import check_folder
-
-    budget = _shares({"--macs": macs, "--params": params, "--bytes": size})
+    shares = {"--macs": macs, "--params": params, "--bytes": size, "--latency": latency}
+    budget = _shares(shares)
     given = None if on is None else networks.parse_shape(on)
     pixels = _pixels(mean, std)
-    check_folder(out)
+    if recover is not None and data is None:
+        raise typer.BadParameter("give --data to learn from", param_hint="--recover")
+    _check_out(Path(model), out)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
         subject = find_subject(model, given, weights, data, pixels, seed)
-        done, curve = _compress(subject, budget, options.split_names(exclude) or (), seed)
-    _write(done, curve, out)
+        lessons = None
+        if recover is not None and data is not None:
+            lessons = find_lessons(subject, data, seed)
+        asked = _Asked(budget, options.split_names(exclude) or (), recover or 0, batch, seed)
+        done, curve = _compress(subject, asked, lessons)
+    _write(subject, done, curve, out)
     report = done.report
     if json:
         print_json({"model": model, "input": list(subject.shape), "out": str(out)} | _told(done))
         return
     print_line(f"{model}\n\n{report}\n")
     print_line(f"{_bytes(out):,} bytes, and {PAGE}: {out}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the options say."""
+
+    budget: dict[str, float]
+    exclude: Sequence[str]
+    epochs: int
+    batch: int
+    seed: int
+
+
+def _check_out(model: Path, out: Path) -> None:
+    """Refuse, before any long work, a folder that is not to be written."""
+    from pointwise.compression.files import check_folder
+    from pointwise.modelfiles.target import check_target
+
+    if not model.is_dir():
+        check_folder(out)
+        return
+    if out.exists() and out.samefile(model):
+        raise DataError(f"--out must be another folder than the model's, got {out}")
+    check_target(out)
 
 
 def _shares(given: dict[str, float | None]) -> dict[str, float]:
@@ -154,7 +204,7 @@ def _pixels(mean: str | None, std: str | None) -> Pixels | None:
 
 
 def _compress(
-    subject: Subject, budget: dict[str, float], exclude: Sequence[str], seed: int
+    subject: Subject, asked: _Asked, lessons: Lessons | None
 ) -> "tuple[Compressed, TradeOff]":
     import torch
 
@@ -171,32 +221,51 @@ def _compress(
         example = torch.randn(1, *subject.shape, dtype=dtype, generator=drawn)
         if batches is not None:
             example = batches[0][:1]
+        example = example.expand(asked.batch, *example.shape[1:]).contiguous()
         known = measure(
             subject.network,
             example,
             data=batches,
             logits=subject.scores,
-            exclude=exclude,
-            seed=seed,
+            exclude=asked.exclude,
+            seed=asked.seed,
+            timed="latency" in asked.budget,
         )
         if subject.note:
             known = replace(known, notes=(subject.note,))
-        done = compress_measured(known, Budget(**budget), seed=seed)
-        return done, trade_off_measured(known, of=next(iter(budget)))  # type: ignore[arg-type]
+        if lessons is not None and not lessons.scores:
+            known = replace(known, logits=False)
+        recover = None if lessons is None else lessons.recovery(asked.epochs)
+        budget = Budget(**asked.budget)
+        done = compress_measured(known, budget, recover=recover, seed=asked.seed)
+        of: Any = next((name for name in asked.budget if name != "latency"), "macs")
+        return done, trade_off_measured(known, of=of)
     except (TypeError, ValueError, RuntimeError) as error:  # torch's are of memory
         name = type(subject.network).__name__
         raise DataError(f"{name} cannot be compressed: {first_line(error)}") from error
 
 
-def _write(done: "Compressed", curve: "TradeOff", out: Path) -> None:
+def _write(subject: Subject, done: "Compressed", curve: "TradeOff", out: Path) -> None:
+    """A model folder of the same kind, or a plan and weights; and the report."""
     from pointwise._atomic import write_text
     from pointwise.compression.files import save
 
-    save(done, out)
-    try:
-        write_text(out / PAGE, done.report.to_html(curve))
-    except OSError as error:
-        raise DataError(f"cannot write {out / PAGE}: {error.strerror}") from error
+    texts = {PAGE: done.report.to_html(curve)}
+    if subject.estimator is None:
+        save(done, out)
+    else:
+        from pointwise import estimators
+        from pointwise.modelfiles import read_config
+
+        assert subject.folder is not None, "an estimator comes from a folder"
+        small = estimators.compressed_estimator(subject.estimator, done)
+        estimators.save(small, out, targets=read_config(subject.folder)["targets"])
+        texts[FIGURES] = done.report.to_json()
+    for name, text in texts.items():
+        try:
+            write_text(out / name, text)
+        except OSError as error:
+            raise DataError(f"cannot write {out / name}: {error.strerror}") from error
 
 
 def _told(done: "Compressed") -> dict[str, Any]:
@@ -208,4 +277,5 @@ def _told(done: "Compressed") -> dict[str, Any]:
 def _bytes(out: Path) -> int:
     from pointwise.compression.files import PLAN, WEIGHTS
 
-    return sum((out / name).stat().st_size for name in (PLAN, WEIGHTS))
+    files = [out / name for name in (PLAN, "config.json", WEIGHTS)]
+    return sum(file.stat().st_size for file in files if file.exists())

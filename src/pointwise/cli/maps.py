@@ -159,14 +159,10 @@ def _scene(data: Sequence[str], variable: str | None) -> "Scene":
 
 
 def _pixel_model(model: Path) -> "PixelModel":
-    """The model of a folder, with the names that the folder knows it by."""
+    """The model of a folder, with the name that the folder has."""
     from pointwise.cli.images import table_model
-    from pointwise.modelfiles import read_config
 
-    targets = tuple(read_config(model)["targets"])
-    made: PixelModel = table_model(model).pixel_model()
-    named = made if made.classes is not None else replace(made, targets=targets)
-    return replace(named, name=model.resolve().name)
+    return replace(table_model(model).pixel_model(), name=model.resolve().name)
 
 
 def _plan(model: "PixelModel", asked: MapOptions) -> "Output":

@@ -18,6 +18,7 @@ from pointwise.compression.forms.table import FORMS
 from pointwise.compression.layers import FoundLayer, FoundLayers, find_layers
 from pointwise.compression.moments import Moments, gather_moments
 from pointwise.compression.plan import Plan, PlannedLayer
+from pointwise.compression.recover import Recovery
 from pointwise.compression.report import CompressionReport, LayerRow
 from pointwise.compression.stages import Stage
 from pointwise.compression.trade_off import TradeOff, trade_off
@@ -40,6 +41,7 @@ __all__ = [
     "Moments",
     "Plan",
     "PlannedLayer",
+    "Recovery",
     "Stage",
     "TradeOff",
     "allocate",

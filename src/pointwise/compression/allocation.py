@@ -143,7 +143,7 @@ def _options(layer: LayerCandidates, limits: Mapping[str, float]) -> list[_Optio
     return [
         _Option(
             index,
-            one.error,
+            one.harm,
             tuple(_cost(layer, one, name) / max(limit, 1e-9) for name, limit in limits.items()),
         )
         for index, one in enumerate(layer.candidates)

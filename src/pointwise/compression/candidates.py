@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.forms.form import Form, Price, Rank, Solution, factor_layer, price
+from pointwise.compression.forms.form import (
+    Form,
+    Price,
+    Problem,
+    Rank,
+    Solution,
+    factor_layer,
+    price,
+)
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.hull import lower_hull
 from pointwise.compression.layers import FoundLayer
@@ -20,6 +28,10 @@ layer's outputs as a share of their variance."""
 
 DAMPING = 1e-3
 """What every output is worth besides, as a share of the mean: few samples tell little of most."""
+
+DOUBT = 1e-9
+"""What a layer that loses all of its weights counts for besides its error, in any unit: where data
+say that nothing is lost, it is still better to lose little, and some of all layers."""
 
 MOST_RANKS = 64
 """More ranks of a form than these are thinned."""
@@ -40,6 +52,7 @@ class Candidate:
         params: Its weights and offsets.
         error: How wrong it is, in the unit of all candidates.
         seconds: How long it takes at all places where it is called; 0 if that was not measured.
+        doubt: What it counts for besides the error where that tells nothing, as data may not.
     """
 
     path: str
@@ -49,6 +62,12 @@ class Candidate:
     params: int
     error: float
     seconds: float = 0.0
+    doubt: float = 0.0
+
+    @property
+    def harm(self) -> float:
+        """What is to be least of all layers together."""
+        return self.error + self.doubt
 
 
 @dataclass(frozen=True)
@@ -59,11 +78,13 @@ class LayerCandidates:
         layer: The layer.
         candidates: The first leaves it as it is; the others cost less.
         reason: Why there are no others; empty if there are.
+        mixtures: What ``build`` need not find again.
     """
 
     layer: FoundLayer
     candidates: tuple[Candidate, ...]
     reason: str = ""
+    mixtures: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def hull(self, cost: Callable[[Candidate], float]) -> tuple[Candidate, ...]:
         """The candidates on the lower convex hull of cost and error, from the dearest on.
@@ -82,7 +103,7 @@ class LayerCandidates:
             >>> [c.macs for c in LayerCandidates(layer, tuple(some)).hull(lambda c: c.macs)]
             [16, 8, 4]
         """
-        points = [(cost(one), one.error) for one in self.candidates]
+        points = [(cost(one), one.harm) for one in self.candidates]
         return tuple(self.candidates[index] for index in lower_hull(points))
 
 
@@ -167,6 +188,7 @@ def list_candidates(
         return LayerCandidates(layer, (keep,), "no gradient of the loss reaches it")
     metric, scale = metric_of(known, unit)
     bias = layer.bias or bool(known.patch_mean.any())
+    problem = Problem(layer.stage, weight, known, metric)
     found: list[Candidate] = []
     reasons: list[str] = []
     for form in forms:
@@ -178,10 +200,10 @@ def list_candidates(
         if not smaller:
             reasons.append(f"{form.name}: no rank makes it smaller")
             continue
-        solution = form.solve(layer.stage, weight, known, metric)
-        found += _priced(layer.path, form, smaller, solution, scale)
+        found += _priced(layer, form, smaller, form.solve(problem), scale, old)
     listed = found if beaten else _undominated(found)
-    return LayerCandidates(layer, (keep, *listed), "" if found else "; ".join(reasons))
+    reason = "" if found else "; ".join(reasons)
+    return LayerCandidates(layer, (keep, *listed), reason, problem.mixtures)
 
 
 def build(
@@ -190,6 +212,7 @@ def build(
     moments: Moments | None = None,
     *,
     unit: Unit = "energy",
+    mixtures: dict[str, Tensor] | None = None,
 ) -> nn.Module:
     """Make what a candidate stands for.
 
@@ -198,6 +221,8 @@ def build(
         module: The layer; it is left as it is.
         moments: As for ``list_candidates``.
         unit: As for ``list_candidates``.
+        mixtures: What ``list_candidates`` found with the same moments and unit. Default: it is
+            found again.
 
     Returns:
         The layers that take its place; the layer itself if it is left.
@@ -213,7 +238,9 @@ def build(
         return module
     metric = None if moments is None else metric_of(moments, unit)[0]
     form = FORMS[candidate.form]
-    return factor_layer(module, form, candidate.rank, moments=moments, metric=metric)
+    return factor_layer(
+        module, form, candidate.rank, moments=moments, metric=metric, mixtures=mixtures
+    )
 
 
 def _smaller(form: Form, layer: FoundLayer, old: Price, bias: bool) -> list[tuple[Rank, Price]]:
@@ -241,18 +268,28 @@ def _thinned(most: int, count: int) -> list[int]:
 
 
 def _priced(
-    path: str, form: Form, ranks: list[tuple[Rank, Price]], solution: Solution, scale: float
+    layer: FoundLayer,
+    form: Form,
+    ranks: list[tuple[Rank, Price]],
+    solution: Solution,
+    scale: float,
+    old: Price,
 ) -> list[Candidate]:
-    return [
-        Candidate(path, form.name, rank, new.macs, new.params, scale * error)
-        for rank, new in ranks
-        if (error := solution.error(rank)) < float("inf")
-    ]
+    found = []
+    for rank, new in ranks:
+        error = solution.error(rank)
+        if error < float("inf"):
+            doubt = DOUBT * (1 - new.params / max(old.params, 1)) ** 2
+            one = Candidate(
+                layer.path, form.name, rank, new.macs, new.params, scale * error, doubt=doubt
+            )
+            found.append(one)
+    return found
 
 
 def _undominated(candidates: list[Candidate]) -> list[Candidate]:
     """Those that no other beats, from the dearest on."""
-    order = sorted(candidates, key=lambda c: (c.error, c.macs, c.params))
+    order = sorted(candidates, key=lambda c: (c.harm, c.macs, c.params))
     kept: list[Candidate] = []
     for one in order:
         if not any(other.macs <= one.macs and other.params <= one.params for other in kept):

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pointwise.compression.allocation import Allocation, Limits, allocate
 from pointwise.compression.budget import Budget, check_met, limits_of
 from pointwise.compression.candidates import Candidate
-from pointwise.compression.latency import blank_model, handy, time_models
+from pointwise.compression.latency import blank_model, handy, time_models, time_share
 from pointwise.compression.measure import Measured
-from pointwise.inspection.timing import Timer, speedup, take_turns
+from pointwise.inspection.timing import Timer, take_turns
 
 NEAR = 0.97
 """Ranks that hardware likes are taken if they use up at least this share of the budget."""
@@ -53,7 +53,7 @@ def _choose_by_time(
             if found.costs[name] > limit:
                 check_met(budget, met=False)
         model = blank_model(known.model, known.layers, found.chosen)
-        share = 1 / speedup(*time_models(known.model, model, known.example, timer=timer)).ratio
+        share = time_share(*time_models(known.model, model, known.example, timer=timer))
         this = (max(0.0, share - asked), found.error, found.chosen)
         if best is None or this[:2] < best[:2]:
             best = this

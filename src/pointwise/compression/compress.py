@@ -10,18 +10,26 @@ from pointwise.compression.budget import Budget, count_costs
 from pointwise.compression.calibration import Data
 from pointwise.compression.candidates import Candidate, build, metric_of
 from pointwise.compression.choosing import choose
-from pointwise.compression.latency import time_models
-from pointwise.compression.measure import SAMPLES, Logits, Measured, measure, own_random_state
+from pointwise.compression.latency import time_models, time_share
+from pointwise.compression.measure import (
+    SAMPLES,
+    Logits,
+    Measured,
+    kept_buffers,
+    measure,
+    own_random_state,
+)
 from pointwise.compression.patches import output_rows
 from pointwise.compression.plan import Plan
 from pointwise.compression.recalibrate import norms_of, recalibrate
+from pointwise.compression.recover import Recovery, check_recovery
+from pointwise.compression.recover import recover as learn_on
 from pointwise.compression.report import CompressionReport
 from pointwise.compression.reporting import make_plan, make_report
 from pointwise.compression.rows import KeptRows, Wanted, keep_rows, run_hooked
 from pointwise.compression.sequential import refit, wanted_rows
 from pointwise.compression.stages import Stage
 from pointwise.errors import DifferenceError
-from pointwise.inspection.timing import speedup
 from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
 from pointwise.surgery.replace import replace_named
 
@@ -53,6 +61,7 @@ def compress(
     logits: Logits | None = None,
     exclude: Sequence[str] = (),
     forms: Sequence[str] | str = "auto",
+    recover: Recovery | None = None,
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Compressed:
@@ -72,11 +81,13 @@ def compress(
             first entries are the input, or a mapping; or all samples in one tensor. Some hundred
             samples do. Default: none, the weights alone decide, which costs accuracy.
         evaluate: Called with the model before and after, for the report.
-        logits: Picks class scores ``(N, K, *S)`` out of the model's output. Default: an output of
-            shape ``(N, K)`` is class scores; any other counts as it is.
+        logits: Picks class scores ``(N, K, *S)`` out of the model's output; ``False`` where it
+            holds none. Default: an output of shape ``(N, K)`` with ``K`` above 1 is class scores;
+            any other counts as it is.
         exclude: Paths of modules that are to stay as they are.
         forms: Names of the forms that layers may take, of ``FORMS``. Default: all.
-        seed: Seeds the labels that are drawn.
+        recover: How the result learns on, from labels or from the given model. Default: not at all.
+        seed: Seeds the labels that are drawn, and what the result learns in which order.
         samples: So many samples of the data are taken, from the start, into memory.
 
     Returns:
@@ -86,6 +97,7 @@ def compress(
         DataError: If there are no data, the model does not take them, or what goes through it is
             not finite.
         DifferenceError: If the result does not give what the model gives in kind.
+        TypeError: If the model is no module, or the budget no ``Budget``.
         ValueError: If the budget is out of reach, the model does not take the example or draws
             random numbers, or an option makes no sense.
 
@@ -96,6 +108,8 @@ def compress(
         >>> done.report.after.macs / done.report.before.macs <= 0.5
         True
     """
+    if not isinstance(budget, Budget):
+        raise TypeError(f"budget must be a Budget, such as Budget(macs=0.5), got {budget!r}")
     known = measure(
         model,
         example,
@@ -107,11 +121,16 @@ def compress(
         samples=samples,
         timed=budget.latency is not None,
     )
-    return compress_measured(known, budget, evaluate=evaluate, seed=seed)
+    return compress_measured(known, budget, evaluate=evaluate, recover=recover, seed=seed)
 
 
 def compress_measured(
-    known: Measured, budget: Budget, *, evaluate: Evaluate | None = None, seed: int = 0
+    known: Measured,
+    budget: Budget,
+    *,
+    evaluate: Evaluate | None = None,
+    recover: Recovery | None = None,
+    seed: int = 0,
 ) -> Compressed:
     """Compress a model of which all is known, for one of several budgets.
 
@@ -119,55 +138,87 @@ def compress_measured(
         known: What ``measure`` found out.
         budget: As for ``compress``.
         evaluate: As for ``compress``.
+        recover: As for ``compress``.
         seed: As for ``compress``.
 
     Returns:
         The model, the report and the plan.
 
     Raises:
+        DataError: As for ``compress``.
         DifferenceError: As for ``compress``.
         ValueError: If the budget is out of reach.
     """
+    check_recovery(known, recover)
+    with torch.inference_mode(False), kept_buffers(known.model):
+        return _compress(known, budget, evaluate, recover, seed)
+
+
+def _compress(
+    known: Measured,
+    budget: Budget,
+    evaluate: Evaluate | None,
+    recover: Recovery | None,
+    seed: int,
+) -> Compressed:
     chosen = choose(known, budget)
     with own_random_state(seed):
         built, errors = _built(known, chosen)
         times = None
         if budget.latency is not None:
-            times = time_models(known.model, built, known.example)
-            if speedup(*times).ratio <= 1:
+            with kept_buffers(built):
+                times = time_models(known.model, built, known.example)
+            if time_share(*times) >= 1:
                 chosen = tuple(layer.candidates[0] for layer in known.layers)
                 built, errors = _built(known, chosen)
                 times = (times[0], times[0])
-        after = count_costs(built, known.example)
-    scores = [
-        None if evaluate is None else _score(evaluate, one, seed) for one in (known.model, built)
-    ]
+        with kept_buffers(built):
+            after = count_costs(built, known.example)
+
+    def score(one: nn.Module) -> float | None:
+        return None if evaluate is None else _score(evaluate, one, seed)
+
     report = make_report(known, built, chosen, budget, after, errors, times)
-    report = replace(report, score_before=scores[0], score_after=scores[1])
-    return Compressed(built, report, make_plan(known, built, chosen))
+    report = replace(report, score_before=score(known.model), score_after=score(built))
+    plan = make_plan(known, built, chosen)
+    if recover is not None and plan.layers:
+        with own_random_state(seed):
+            said = learn_on(built, known, recover, seed=seed)
+        with kept_buffers(built):
+            _check_kind(known.model, built, known.example)
+        report = replace(
+            report,
+            score_unrecovered=report.score_after,
+            score_after=score(built),
+            notes=(*report.notes, *said),
+        )
+    return Compressed(built, report, plan)
 
 
 def _built(known: Measured, chosen: Sequence[Candidate]) -> tuple[nn.Module, dict[str, float]]:
     """The compressed model, and the measured error of each layer."""
     changed = {one.path: one for one in chosen if one.form is not None}
     built = _build(known, changed)
-    errors = _fit(known, built, changed) if known.batches and changed else {}
-    _check_kind(known.model, built, known.example)
+    with kept_buffers(built, norms=False):
+        errors = _fit(known, built, changed) if known.batches and changed else {}
+        _check_kind(known.model, built, known.example)
     return built, errors
 
 
 def _build(known: Measured, changed: Mapping[str, Candidate]) -> nn.Module:
     """The model with its layers factored by what the data tell of them."""
+    mixtures = {layer.layer.path: layer.mixtures for layer in known.layers}
 
     def rule(path: str, module: nn.Module) -> nn.Module | None:
         one = changed.get(path)
         if one is None:
             return None
-        return build(one, module, known.moments.get(path), unit=known.unit)
+        moments = known.moments.get(path)
+        return build(one, module, moments, unit=known.unit, mixtures=mixtures[path])
 
     built, swaps = replace_named(known.model, rule)
     for swap in swaps:
-        if swap.after is None:  # ``find_layers`` saw nothing against it
+        if swap.after is None and swap.path in changed:  # ``find_layers`` saw nothing against it
             raise DifferenceError(f"{swap.path!r} cannot be replaced: {swap.reason}")
     return built
 
@@ -226,12 +277,14 @@ def _check_kind(model: nn.Module, built: nn.Module, example: Example) -> None:
         new = after.get(name)
         if new is None or new.shape != old.shape or new.dtype != old.dtype:
             raise DifferenceError(f"{name} must keep its shape and type, it does not")
-        if new.is_floating_point() and not new[old.isfinite()].isfinite().all():
+        masked = bool(old.isinf().any())  # on purpose, and perhaps at other places now
+        broken = new[~old.isnan()].isnan() if masked else ~new[old.isfinite()].isfinite()
+        if new.is_floating_point() and broken.any():
             raise DifferenceError(f"{name} of the compressed model must be finite, it is not")
 
 
 def _score(evaluate: Evaluate, model: nn.Module, seed: int) -> float:
-    with evaluating(model), own_random_state(seed):
+    with evaluating(model), kept_buffers(model), own_random_state(seed):
         score = evaluate(model)
     try:
         return float(score)

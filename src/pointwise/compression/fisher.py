@@ -103,6 +103,7 @@ class EnergyLoss:
         if not tensors:
             raise DataError("the model must put out at least one tensor of numbers, got none")
         flat = torch.cat([t.flatten(1) if t.ndim > 1 else t[:, None] for t in tensors], 1)
+        flat = flat.masked_fill(~flat.isfinite(), 0)  # what is masked tells nothing
         seen = flat.detach().double()
         count, total = self._seen.get(seen.shape[1], (0, 0.0))
         self._seen[seen.shape[1]] = (count + len(seen), total + seen.sum(0).cpu())

@@ -4,6 +4,7 @@ Fewer multiply-adds are not always faster: a layer cut in three starts three ker
 candidate is timed on inputs of its shape, once for each shape, beside the layer that it stands for.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,8 +22,11 @@ from pointwise.inspection.timing import Timer, take_turns
 from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.replace import replace_named
 
-RANKS_EACH = 6
+RANKS_EACH = 8
 """Ranks of a form that are timed."""
+
+LIKED = 16
+"""Multiples of this are quickest: convolutions work on so many channels at a time."""
 
 LAYER_S = 0.5
 """Seconds to time all candidates of a layer, if a few rounds do not take longer."""
@@ -81,20 +85,36 @@ def handy(layer: LayerCandidates) -> LayerCandidates:
         return groups > 1 or all(n % step == 0 for n, step in zip(one.rank, steps, strict=True))
 
     candidates = tuple(one for one in layer.candidates if ishandy(one))
-    return LayerCandidates(layer.layer, candidates, layer.reason)
+    return replace(layer, candidates=candidates)
 
 
 def _thinned(layer: LayerCandidates) -> LayerCandidates:
-    """The layer as it is, and some ranks of each form, from the most on."""
+    """The layer as it is, and some ranks of each form, those that hardware likes first."""
     kept = [layer.candidates[0]]
     for form in dict.fromkeys(one.form for one in layer.candidates[1:]):
         same = [one for one in layer.candidates[1:] if one.form == form]
-        same.sort(key=lambda one: -one.macs)
-        if len(same) > RANKS_EACH:
-            places = [round(i * (len(same) - 1) / (RANKS_EACH - 1)) for i in range(RANKS_EACH)]
-            same = [same[place] for place in places]
-        kept += same
+        chosen: list[Candidate] = []
+        step = LIKED
+        while step and len(chosen) < RANKS_EACH:
+            fit = [one for one in same if _step(one) == step]
+            chosen += _spread(sorted(fit, key=lambda one: -one.macs), RANKS_EACH - len(chosen))
+            step //= 2
+        kept += sorted(chosen, key=lambda one: -one.macs)
     return replace(layer, candidates=tuple(kept))
+
+
+def _step(one: Candidate) -> int:
+    """The largest power of two, up to ``LIKED``, that all ranks are multiples of."""
+    return math.gcd(LIKED, *one.rank)
+
+
+def _spread(some: list[Candidate], count: int) -> list[Candidate]:
+    """At most so many of them, from the first to the last."""
+    if len(some) <= count:
+        return some
+    if count == 1:
+        return some[-1:]
+    return [some[round(i * (len(some) - 1) / (count - 1))] for i in range(count)]
 
 
 def _timed(
@@ -134,7 +154,9 @@ def _caller(module: nn.Module, x: torch.Tensor) -> Callable[[], object]:
 
 
 def blank(layer: LayerCandidates, one: Candidate, module: nn.Module) -> nn.Module:
-    """What a candidate stands for, with zeros for weights.
+    """What a candidate stands for, with weights drawn at random.
+
+    Zeros would not do: what follows, a pool for instance, can be faster where all is the same.
 
     Args:
         layer: The layer.
@@ -147,13 +169,20 @@ def blank(layer: LayerCandidates, one: Candidate, module: nn.Module) -> nn.Modul
     if one.form is None:
         return module
     stages = FORMS[one.form].stages(layer.layer.stage, one.rank)
-    return PlannedLayer(one.path, one.form, one.rank, stages, bias=True).build(module)
+    built = PlannedLayer(one.path, one.form, one.rank, stages, bias=True).build(module)
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in built.parameters():
+            if weight.ndim > 1:
+                values = torch.randn(weight.shape, generator=drawn)
+                weight.copy_(values * weight[0].numel() ** -0.5)
+    return built
 
 
 def blank_model(
     model: nn.Module, layers: Sequence[LayerCandidates], chosen: Sequence[Candidate]
 ) -> nn.Module:
-    """A model with the layers of a choice, with zeros for weights: it takes as long.
+    """A model with the layers of a choice, with any weights: it takes as long.
 
     Args:
         model: The model; it is left as it is.
@@ -196,6 +225,25 @@ def time_models(
     with evaluating(model), evaluating(other), torch.no_grad():
         taken = timer({"before": caller(model), "after": caller(other)}, seconds=MODEL_S)
     return taken["before"], taken["after"]
+
+
+def time_share(before: Sequence[float], after: Sequence[float]) -> float:
+    """What share of the time of one model another takes: of the quickest runs of both.
+
+    What else the machine does only adds, and may add to one of them alone.
+
+    Args:
+        before: Seconds of the one.
+        after: Seconds of the other.
+
+    Returns:
+        The share.
+
+    Example:
+        >>> time_share([2.0, 2.1, 9.0], [1.0, 7.0, 7.0])
+        0.5
+    """
+    return min(after) / min(before)
 
 
 def time_model(model: nn.Module, example: Example, *, timer: Timer = take_turns) -> float:

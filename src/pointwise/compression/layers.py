@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.stages import KINDS, Axes, Stage
+from pointwise.compression.stages import KINDS, Axes, Stage, kind_of
 from pointwise.errors import first_line
-from pointwise.surgery.equivalence import Example, call, evaluating
+from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
 from pointwise.surgery.refusals import subclass_refusal
 from pointwise.surgery.replace import copy_model, replace_named
 from pointwise.surgery.swap import Swap, describe
@@ -20,9 +20,14 @@ MOST_OUTPUTS = 8192
 READABLE = {
     *("weight", "bias", "in_features", "out_features", "in_channels", "out_channels", "c_in"),
     *("c_out", "groups", "kernel_size", "stride", "padding", "dilation", "padding_mode"),
-    *("output_padding", "transposed"),
+    *("nx", "nf", "output_padding", "transposed", "parameters", "named_parameters", "state_dict"),
 }
 """What a parent may read of a layer, and does not find in layers one after another."""
+
+OTHERWISE = "the model does something else with layers in its place"
+
+STEADY = 1e-5
+"""What outputs may differ by, as a share of the largest, and be the same."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ def find_layers(model: nn.Module, example: Example, *, exclude: Sequence[str] = 
 
     Left alone is what any surgery leaves alone (hooks, parametrizations, tied parameters,
     subclasses, what something outside the tree holds), what is not called with the example, and
-    what a parent reads the weight or the sizes of, as ``nn.TransformerEncoderLayer`` does.
+    what a parent reads the weight or the sizes of, as ``nn.TransformerEncoderLayer`` does. A model
+    may also look at what a layer is, or call it by another way; so it is run once with every layer
+    in a sequence of one, which must change nothing.
 
     Args:
         model: The model; it is left as it is.
@@ -95,6 +102,8 @@ def find_layers(model: nn.Module, example: Example, *, exclude: Sequence[str] = 
     open_paths = [swap.path for swap in swaps if swap.after is not None]
     watches = _watch(model, example, open_paths)
     reasons |= {path: watch.reason for path, watch in watches.items() if watch.reason}
+    sound = [path for path in open_paths if path not in reasons]
+    reasons |= dict.fromkeys(_taken_otherwise(model, example, sound), OTHERWISE)
     layers = tuple(
         _found(path, modules[path], watches[path].calls)
         for path in modules
@@ -112,11 +121,12 @@ def _verdict(module: nn.Module, excluded: bool) -> nn.Module | str | None:
     """Something in a layer's place, to hear what speaks against that; or a reason; or nothing."""
     if isinstance(module, nn.MultiheadAttention):
         return "it holds its matrices itself: to_pointwise makes layers of them"
-    if not isinstance(module, tuple(KINDS)):
+    if not isinstance(module, tuple(KINDS)) and kind_of(module) is None:
         return None
     if excluded:
         return "it is excluded"
-    reason = subclass_refusal(module, tuple(KINDS))
+    known = (*KINDS, type(module)) if kind_of(module) else tuple(KINDS)
+    reason = subclass_refusal(module, known)
     if reason is not None:
         return reason
     weight: Any = module.weight
@@ -142,8 +152,10 @@ class _Watch:
 
     calls: list[Axes] = field(default_factory=list)
     inside: int = 0
+    outside: int = 0
     read: str = ""
     odd: bool = False
+    past: bool = False
 
     @property
     def reason(self) -> str:
@@ -152,6 +164,8 @@ class _Watch:
             return f"something else reads its {self.read}, which layers in its place have not"
         if not self.calls:
             return "it is not called with the example"
+        if self.past:
+            return "its forward is called past its hooks, so that no data are seen there"
         return "it is called with more than one tensor" if self.odd else ""
 
 
@@ -197,8 +211,16 @@ def _watched(kind: type[nn.Module]) -> type[nn.Module]:
                 watch.read = watch.read or name
         return kind.__getattribute__(self, name)
 
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._watch.outside += 1
+        try:
+            return kind.__call__(self, *args, **kwargs)
+        finally:
+            self._watch.outside -= 1
+
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch = self._watch
+        watch.past |= not watch.outside
         given = [*args, *kwargs.values()]
         watch.odd |= len(given) != 1 or not isinstance(given[0], Tensor)
         if given and isinstance(given[0], Tensor):
@@ -209,4 +231,54 @@ def _watched(kind: type[nn.Module]) -> type[nn.Module]:
         finally:
             watch.inside -= 1
 
-    return type(kind.__name__, (kind,), {"__getattribute__": getattribute, "forward": forward})
+    methods = {"__getattribute__": getattribute, "__call__": called, "forward": forward}
+    return type(kind.__name__, (kind,), methods)
+
+
+def _taken_otherwise(model: nn.Module, example: Example, paths: list[str]) -> list[str]:
+    """The layers that something changes with when they stand in a sequence of one."""
+    with torch.random.fork_rng():
+        wanted = _run(model, example)
+
+        def fits(chosen: list[str]) -> bool:
+            wrapped, _ = replace_named(
+                model, lambda path, module: nn.Sequential(module) if path in chosen else None
+            )
+            try:
+                return _same(wanted, _run(wrapped, example))
+            except Exception:  # whatever the model raises
+                return False
+
+        def found(some: list[str]) -> list[str]:
+            if not some or fits(some):
+                return []
+            middle = len(some) // 2
+            return (found(some[:middle]) + found(some[middle:]) if middle else []) or some
+
+        if not paths or fits(paths) or not _same(wanted, _run(model, example)):
+            return []  # a model that draws random numbers says nothing here
+        return found(paths)
+
+
+def _run(model: nn.Module, example: Example) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    with evaluating(model), torch.no_grad():
+        return {name: t.clone() for name, t in outputs_of(call(model, example)).items()}
+
+
+def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether outputs are the same but for the order of sums."""
+    if one.keys() != other.keys():
+        return False
+    for name, x in one.items():
+        y = other[name]
+        if x.shape != y.shape or x.dtype != y.dtype:
+            return False
+        if torch.equal(x, y) or not x.numel():
+            continue
+        if not x.is_floating_point():
+            return False
+        apart = (x.double().nan_to_num() - y.double().nan_to_num()).abs().max()
+        if apart > STEADY * x.double().nan_to_num().abs().max():
+            return False
+    return True

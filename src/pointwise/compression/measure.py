@@ -1,15 +1,17 @@
 """All that is to be known of a model before a budget is set: layers, moments and candidates."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointwise.compression.budget import Costs, count_costs
-from pointwise.compression.calibration import Data, read_batches
+from pointwise.compression.calibration import Data, batch_size, read_batches
 from pointwise.compression.candidates import LayerCandidates, Unit, list_candidates
 from pointwise.compression.fisher import EnergyLoss, LabelLoss, Loss
 from pointwise.compression.forms.form import Form
@@ -17,16 +19,24 @@ from pointwise.compression.forms.table import FORMS
 from pointwise.compression.latency import time_candidates, time_model
 from pointwise.compression.layers import FoundLayers, find_layers
 from pointwise.compression.moments import Moments, gather_moments
+from pointwise.compression.stages import Stage
 from pointwise.errors import DataError, first_line
 from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
 
 SAMPLES = 1024
 """Samples that are taken of the data: more tell little more."""
 
-POSITIONS = 64
-"""Positions of each sample at which covariances of patches are taken."""
+FEW_SAMPLES = 32
+"""Below these the report says that data are few."""
 
-Logits = Callable[[Any], Tensor]
+ROWS_EACH = 32
+"""Patches for each number in one, from which their covariance is taken."""
+
+FEWEST_ROWS = 16384
+"""Patches of any layer, if there are as many."""
+
+Logits = Callable[[Any], Tensor] | Literal[False]
+"""What picks class scores out of a model's output; ``False`` where it holds none."""
 
 STEADY = 1e-3
 """What two runs of one input may differ by, as a share of the largest output."""
@@ -48,6 +58,7 @@ class Measured:
         layers: What can become of each layer that can be compressed, in the order of the model.
         notes: What there is to say, in whole sentences.
         seconds: How long the model takes for the example; ``None`` if nothing was timed.
+        logits: What picks class scores, as it was given.
     """
 
     model: nn.Module
@@ -61,6 +72,7 @@ class Measured:
     layers: tuple[LayerCandidates, ...]
     notes: tuple[str, ...]
     seconds: float | None = None
+    logits: Logits | None = None
 
 
 def measure(
@@ -94,6 +106,7 @@ def measure(
     Raises:
         DataError: If there are no data, the model does not take them, or what goes through it is
             not finite.
+        TypeError: If the model is no module.
         ValueError: If the model does not take the example, draws random numbers, or an option
             makes no sense.
 
@@ -103,18 +116,30 @@ def measure(
         'energy'
     """
     chosen = _forms(forms)
-    with own_random_state(seed):
+    _check_given(model, example, samples)
+    with torch.inference_mode(False), own_random_state(seed), kept_buffers(model):
         found = find_layers(model, example, exclude=exclude)
         _check_steady(model, example)
         whole = count_costs(model, example)
         batches = [] if data is None else read_batches(data, example, samples=samples)
         notes = []
+        count = sum(map(batch_size, batches))
+        if 0 < count < FEW_SAMPLES:
+            notes.append(
+                f"Only {count} sample{'s' if count > 1 else ''} of data: what they do not show is "
+                "taken not to occur, and some hundred would keep more accuracy."
+            )
         moments: dict[str, Moments] = {}
         unit: Unit = "energy"
         paths = [layer.path for layer in found.layers]
         if data is not None and paths:
             loss, note = _loss(model, batches[0], logits, seed)
-            moments = gather_moments(model, paths, batches, loss=loss, most_positions=POSITIONS)
+
+            def most(stage: Stage) -> int:
+                rows = max(FEWEST_ROWS, ROWS_EACH * stage.inputs * stage.taps)
+                return max(1, math.ceil(rows / count))
+
+            moments = gather_moments(model, paths, batches, loss=loss, most_positions=most)
             if any(one.gradient is not None for one in moments.values()):
                 unit = "loss"
                 notes.append(note)
@@ -157,6 +182,7 @@ def measure(
         layers=layers,
         notes=tuple(notes),
         seconds=seconds,
+        logits=logits,
     )
 
 
@@ -182,6 +208,41 @@ def own_random_state(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def kept_buffers(model: nn.Module, *, norms: bool = True) -> Iterator[None]:
+    """Run a model that counts or keeps what it sees, and leave its buffers as they were.
+
+    Args:
+        model: The model.
+        norms: Whether those of batch norms are kept, too.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(2)
+        >>> with kept_buffers(norm):
+        ...     _ = norm(torch.randn(8, 2))
+        >>> norm.num_batches_tracked.item()
+        0
+    """
+    before = [
+        (module, name, value, value.clone())
+        for module in model.modules()
+        if norms or not isinstance(module, _BatchNorm)
+        for name, value in module.named_buffers(recurse=False)
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, value, was in before:
+                if not value.is_meta and not torch.equal(value, was):
+                    value.copy_(was)
+                if not isinstance(module, torch.jit.ScriptModule):  # which swaps none
+                    module._buffers[name] = value
+
+
 def _forms(forms: Sequence[str] | str) -> tuple[Form, ...]:
     if forms == "auto":
         return tuple(FORMS.values())
@@ -193,6 +254,16 @@ def _forms(forms: Sequence[str] | str) -> tuple[Form, ...]:
     return tuple(FORMS[name] for name in names)
 
 
+def _check_given(model: nn.Module, example: Example, samples: int) -> None:
+    """Refuse arguments of which nothing can be made, before anything is run."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"samples must be a whole number above 0, got {samples!r}")
+    if batch_size(example) == 0:
+        raise ValueError("example must hold at least one sample, got none")
+
+
 def _check_steady(model: nn.Module, example: Example) -> None:
     """Refuse a model that gives no finite numbers, or others every time."""
     first, second = (_run(model, example, seed) for seed in (0, 1))
@@ -200,6 +271,8 @@ def _check_steady(model: nn.Module, example: Example) -> None:
         raise ValueError("model must put out at least one tensor, it puts out none")
     for name, one in first.items():
         other = second.get(name)
+        if one.is_meta:
+            raise ValueError(f"model must have values, its {name} is on the meta device")
         if one.is_floating_point() and one.isnan().any():
             raise ValueError(f"model must give numbers for the example, its {name} holds nan")
         same = other is not None and other.shape == one.shape
@@ -222,7 +295,38 @@ def _run(model: nn.Module, example: Example, seed: int) -> dict[str, Tensor]:
 
 def _loss(model: nn.Module, batch: Example, logits: Logits | None, seed: int) -> tuple[Loss, str]:
     """What tells how much outputs are worth, and how to say that."""
-    scores = "Errors are in nats of the loss of class scores, with labels drawn from the model."
+    pick = pick_scores(model, batch, logits)
+    if pick is not None:
+        scores = "Errors are in nats of the loss of class scores, with labels drawn from the model."
+        return LabelLoss(pick, seed=seed), scores
+    hint = "" if logits is False else "; logits= would say which outputs are class scores"
+    return EnergyLoss(seed=seed), (
+        f"Errors are shares of the variance of the model's outputs, halved{hint}."
+    )
+
+
+def pick_scores(
+    model: nn.Module, batch: Example, logits: Logits | None
+) -> Callable[[Any], Tensor] | None:
+    """Find out what picks class scores out of a model's output.
+
+    Args:
+        model: The model.
+        batch: An input.
+        logits: As for ``compress``.
+
+    Returns:
+        The function; ``None`` if there are no class scores, or none that are known.
+
+    Raises:
+        DataError: If the model does not take the input, or the function fails.
+
+    Example:
+        >>> pick_scores(nn.Linear(3, 2), torch.ones(1, 3), None) is not None
+        True
+        >>> pick_scores(nn.Linear(3, 2), torch.ones(1, 3), False) is None
+        True
+    """
     try:
         with evaluating(model), torch.no_grad():
             result = call(model, batch)
@@ -230,6 +334,8 @@ def _loss(model: nn.Module, batch: Example, logits: Logits | None, seed: int) ->
         raise DataError(
             f"data must be inputs of the model, which fails on batch 0: {first_line(error)}"
         ) from error
+    if logits is False:
+        return None
     if logits is not None:
         try:
             logits(result)
@@ -238,11 +344,11 @@ def _loss(model: nn.Module, batch: Example, logits: Logits | None, seed: int) ->
                 "logits must pick class scores out of the model's output, it fails: "
                 f"{first_line(error)}"
             ) from error
-        return LabelLoss(logits, seed=seed), scores
+        return logits
     classes = isinstance(result, Tensor) and result.ndim == 2 and result.shape[1] > 1
-    if classes and result.is_floating_point():
-        return LabelLoss(lambda output: output, seed=seed), scores
-    return EnergyLoss(seed=seed), (
-        "Errors are shares of the variance of the model's outputs, halved; logits= would say "
-        "which outputs are class scores."
-    )
+    return _itself if classes and result.is_floating_point() else None
+
+
+def _itself(output: Any) -> Tensor:
+    scores: Tensor = output
+    return scores

@@ -93,7 +93,7 @@ def gather_moments(
     *,
     loss: Loss | None = None,
     largest_patch: int = LARGEST_PATCH,
-    most_positions: int | None = None,
+    most_positions: int | Callable[[Stage], int] | None = None,
 ) -> dict[str, Moments]:
     """Run data through a model and gather the moments of its layers.
 
@@ -108,7 +108,8 @@ def gather_moments(
             see ``fisher``. Default: gradients are not gathered.
         largest_patch: Patches of more numbers are told by their channels alone.
         most_positions: Covariances of patches are taken at no more positions of each sample and
-            call, always the same ones: it is they that take the time. Default: at all.
+            call, always the same ones: it is they that take the time. A number, or a function of
+            the layer. Default: at all.
 
     Returns:
         The moments of each layer.
@@ -123,9 +124,11 @@ def gather_moments(
         >>> found["0"].positions, found["0"].patch_mean.tolist()
         (10, [[0.5, 0.5, 0.5]])
     """
-    gatherers = {
-        path: _Gatherer(model.get_submodule(path), largest_patch, most_positions) for path in layers
-    }
+    gatherers = {}
+    for path in layers:
+        layer = model.get_submodule(path)
+        most = most_positions(Stage.of(layer)) if callable(most_positions) else most_positions
+        gatherers[path] = _Gatherer(layer, largest_patch, most)
     samples = 0
     handles = [
         gatherer.layer.register_forward_hook(gatherer.hook(loss is not None), with_kwargs=True)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pointwise.compression.plan_schema import FORMAT, VERSION, decode_plan
-from pointwise.compression.stages import KINDS, Stage
+from pointwise.compression.stages import Stage, kind_of
 from pointwise.errors import ModelFileError, first_line
 from pointwise.modelfiles._json import encode_object
 from pointwise.surgery.replace import copy_model, replace_named
@@ -173,14 +173,14 @@ class Plan:
 
         built, swaps = replace_named(model, rule)
         for swap in swaps:
-            if swap.after is None:
+            if swap.after is None and swap.path in planned:
                 where = repr(swap.path)
                 raise ModelFileError(f"{where} of the model cannot be replaced: {swap.reason}")
         return built
 
     def _check(self, layer: PlannedLayer, module: nn.Module | None, model: str) -> None:
         """Refuse a layer that is not there, or that the stages cannot stand for."""
-        if type(module) not in KINDS or module is None:
+        if module is None or kind_of(module) is None:
             got = "no such module" if module is None else f"a {describe(module)}"
             raise ModelFileError(
                 f"model must have a layer {layer.path!r} as the plan has (of a {self.model}), the "

@@ -45,14 +45,16 @@ class InputStatistics:
 
     def add(self, x: Tensor) -> None:
         """Take in the input ``(N, C, *S)`` of a norm."""
-        flat = x.detach().double().transpose(0, 1).flatten(1)
-        count = flat.shape[1]
+        x = x.detach()
+        count = x.numel() // max(x.shape[1], 1)
         if count == 0:
             return
-        mean = flat.mean(1)
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        variance, mean = (one.double() for one in torch.var_mean(exact, axes, correction=0))
         total = self.count + count
         apart = mean - self.mean
-        self.scatter += (flat - mean[:, None]).square().sum(1)
+        self.scatter += count * variance
         self.scatter += apart.square() * (self.count * count / total)
         self.mean += apart * (count / total)
         self.count = total

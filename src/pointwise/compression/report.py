@@ -120,6 +120,8 @@ class CompressionReport:
         unit: In which the errors of layers are, one of ``UNITS``.
         score_before: What the evaluation gave for the model; ``None`` without one.
         score_after: What it gave for the compressed model; ``None`` without one.
+        score_unrecovered: What it gave for the compressed model before that learnt on; ``None`` if
+            it did not, or without an evaluation.
         notes: What else there is to say, in whole sentences.
 
     Example:
@@ -139,6 +141,7 @@ class CompressionReport:
     score_before: float | None = None
     score_after: float | None = None
     notes: tuple[str, ...] = ()
+    score_unrecovered: float | None = None
 
     @property
     def met(self) -> bool:

@@ -69,13 +69,17 @@ def _totals(report: "CompressionReport") -> str:
         times = [_milliseconds(one) for one in (report.before, report.after)]
         target = asked.get("latency")
         reached = report.after.latency.median_s / report.before.latency.median_s
-        if target is not None:  # of rounds in which both took turns
+        if target is not None:  # of the quickest runs
             reached = target.reached
         goal = "" if target is None else percent(target.asked)
         rows.append(("latency, ms", [*times, percent(reached), goal]))
     if report.score_before is not None and report.score_after is not None:
         change = f"{report.score_after - report.score_before:+.4f}"
         rows.append(("score", [f"{report.score_before:.4f}", f"{report.score_after:.4f}", change]))
+    if report.score_before is not None and report.score_unrecovered is not None:
+        change = f"{report.score_unrecovered - report.score_before:+.4f}"
+        cells = [f"{report.score_before:.4f}", f"{report.score_unrecovered:.4f}", change]
+        rows.append(("score, before learning on", cells))
     table = _table(["", "before", "after", "share", "asked for"], rows, "Costs before and after")
     return f"<section>\n<h2>Before and after</h2>\n{table}\n</section>"
 

@@ -91,8 +91,12 @@ def sentences(report: "CompressionReport") -> list[str]:
         said.append(f"Takes {times[1]} for the example, before {times[0]}.")
     if report.score_before is not None and report.score_after is not None:
         change = report.score_after - report.score_before
+        between = ""
+        if report.score_unrecovered is not None:
+            between = f", {report.score_unrecovered:.4f} before it learnt on"
         said.append(
-            f"Scores {report.score_after:.4f}, before {report.score_before:.4f} ({change:+.4f})."
+            f"Scores {report.score_after:.4f}, before {report.score_before:.4f} ({change:+.4f})"
+            f"{between}."
         )
     return [*said, *report.notes]
 

@@ -6,12 +6,11 @@ from torch import nn
 
 from pointwise.compression.budget import Budget, Costs
 from pointwise.compression.candidates import Candidate
-from pointwise.compression.latency import summary
+from pointwise.compression.latency import summary, time_share
 from pointwise.compression.measure import Measured
 from pointwise.compression.plan import Plan, PlannedLayer
 from pointwise.compression.report import CompressionReport, LayerRow, Target, Totals
 from pointwise.compression.stages import Stage
-from pointwise.inspection.timing import speedup
 from pointwise.surgery.swap import describe
 
 Times = tuple[Sequence[float], Sequence[float]]
@@ -83,7 +82,7 @@ def _targets(
             reached = getattr(after, name) / total if total else 0.0
             found.append(Target(name, given[name], reached, reached <= given[name] + 1e-12))
     if budget.latency is not None and times is not None:
-        reached = 1 / speedup(*times).ratio
+        reached = time_share(*times)
         found.append(Target("latency", budget.latency, reached, reached <= budget.latency))
     return tuple(found)
 

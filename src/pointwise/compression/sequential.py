@@ -26,6 +26,9 @@ from pointwise.surgery.equivalence import Example
 ROWS_EACH = 32
 """So many rows for each number that a row of weights has: more would tell little more."""
 
+MOST_PRODUCTS = 4e11
+"""Multiply-adds of the moments of these rows, which bound them where weights have many numbers."""
+
 FEWEST_ROWS = 8192
 """Rows of any layer, if there are as many."""
 
@@ -51,7 +54,8 @@ def wanted_rows(stage: Stage, last: Stage, calls: int, samples: int) -> Wanted:
         >>> wanted_rows(stage, stage.mix(4, 8), 1, 1024).most
         8
     """
-    rows = max(FEWEST_ROWS, ROWS_EACH * last.inputs * last.taps)
+    width = last.inputs * last.taps
+    rows = max(FEWEST_ROWS, min(ROWS_EACH * width, MOST_PRODUCTS / (width + last.outputs) ** 2))
     return Wanted(stage, max(1, math.ceil(rows / (calls * samples))))
 
 
@@ -106,5 +110,6 @@ def _fit(cross: Tensor, seen: Tensor, prior: Tensor, count: int) -> Tensor:
     """Least squares, drawn a little towards the weights before."""
     width = seen.shape[-1]
     pull = SHRINKAGE * width / max(count, 1) * seen.diagonal(dim1=-2, dim2=-1).mean(-1)
-    diagonal = pull[..., None, None] * torch.eye(width, dtype=seen.dtype, device=seen.device)
-    return refit_last(cross + prior @ diagonal, seen + diagonal, prior=prior)
+    drawn = seen.clone()
+    drawn.diagonal(dim1=-2, dim2=-1).add_(pull[..., None])
+    return refit_last(cross + pull[..., None, None] * prior, drawn, prior=prior)

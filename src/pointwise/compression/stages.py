@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
+from pointwise.surgery.axes import is_transposed
 
 Axes = tuple[int, ...]
 
@@ -21,13 +22,32 @@ TRANSPOSED: dict[int, type[nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTran
     3: nn.ConvTranspose3d,
 }
 
-KINDS: dict[type[nn.Module], Literal["linear", "pointwise", "conv", "transposed"]] = {
+Kind = Literal["linear", "pointwise", "conv", "transposed"]
+
+KINDS: dict[type[nn.Module], Kind] = {
     nn.Linear: "linear",
     PointwiseConv: "pointwise",
     **dict.fromkeys(CONVOLUTIONS.values(), "conv"),
     **dict.fromkeys(TRANSPOSED.values(), "transposed"),
 }
 """The layers that can be compressed, by class; subclasses may compute something else."""
+
+
+def kind_of(layer: nn.Module) -> Kind | None:
+    """Of which kind a layer is.
+
+    Args:
+        layer: Any module.
+
+    Returns:
+        The kind; ``None`` if it cannot be compressed. The linear layer of GPT-2, which transformers
+        calls ``Conv1D``, is ``linear``, though its weight has a row per input.
+
+    Example:
+        >>> kind_of(nn.Conv2d(3, 8, 3)), kind_of(nn.ReLU())
+        ('conv', None)
+    """
+    return "linear" if is_transposed(layer) else KINDS.get(type(layer))
 
 
 @dataclass(frozen=True)
@@ -53,7 +73,7 @@ class Stage:
         (4608, (1, 32, 4, 4), 73728)
     """
 
-    kind: Literal["linear", "pointwise", "conv", "transposed"]
+    kind: Kind
     c_in: int
     c_out: int
     groups: int = 1
@@ -69,7 +89,7 @@ class Stage:
         """Read a layer.
 
         Args:
-            layer: One of ``KINDS``.
+            layer: One that ``kind_of`` knows.
 
         Returns:
             Its sizes and options.
@@ -77,11 +97,13 @@ class Stage:
         Raises:
             TypeError: If it is of another class.
         """
-        kind = KINDS.get(type(layer))
+        kind = kind_of(layer)
         if kind is None:
             names = ", ".join(known.__name__ for known in KINDS)
             raise TypeError(f"layer must be one of {names}, got {type(layer).__name__}")
         known: Any = layer
+        if is_transposed(layer):
+            return cls(kind, *known.weight.shape)
         if kind == "linear":
             return cls(kind, known.in_features, known.out_features)
         if kind == "pointwise":
@@ -229,6 +251,8 @@ class Stage:
         """
         known: Any = layer
         weight = known.weight.detach().double()
+        if is_transposed(layer):
+            weight = weight.mT
         if self.kind == "transposed":  # (C_in, C_out / G, *K)
             weight = weight.unflatten(0, (self.groups, -1)).transpose(1, 2)
         else:

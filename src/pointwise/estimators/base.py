@@ -25,6 +25,7 @@ from pointwise.estimators.following import follow
 from pointwise.estimators.fused import fused_outputs
 from pointwise.estimators.pixel_models import PixelMaps
 from pointwise.estimators.splitting import Index, split_rows
+from pointwise.estimators.target_names import name_targets
 from pointwise.inspection import count_parameters
 from pointwise.nn import ChannelScale, TableNetwork
 from pointwise.training import Checkpoint, Objective, Rows, Settings, train
@@ -132,6 +133,8 @@ class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
         for column in table.columns:
             check_finite(column)
         target = self._read_target(y, table.rows, reset=not warm)
+        if not warm:
+            self.target_names_ = name_targets(y, 1 if target.ndim == 1 else target.shape[1])
         weight = self._row_weight(sample_weight, table, target)
         if validation_data is None:
             groups, times = (None if v is None else np.asarray(v) for v in (groups, times))
@@ -177,6 +180,7 @@ class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
             )
         dtype = torch.float64 if self.precision == "float64" else torch.float32
         self.network_.to(device_of(self.device), dtype)
+        self.__dict__.pop("compressed_", None)
 
     def _train(
         self,

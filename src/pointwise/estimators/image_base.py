@@ -19,6 +19,7 @@ from pointwise.errors import DataError
 from pointwise.estimators.backbones import build_backbone, check_size
 from pointwise.estimators.devices import device_of, product_type
 from pointwise.estimators.following import follow
+from pointwise.estimators.fused import image_outputs
 from pointwise.estimators.grouping import split_groups
 from pointwise.estimators.pixels import Images, Pixels, as_tensor, images_at_a_time, mean_and_std
 from pointwise.estimators.splitting import Index, split_rows
@@ -154,6 +155,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
             came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(f"backbone must put out shape {expected} for one image, got {came}")
         self.network_ = network
+        self.__dict__.pop("compressed_", None)
 
     def _settings(self, rows: Rows, valid: Rows, seed: int, device: torch.device) -> Settings:
         few, many = BATCHES
@@ -206,8 +208,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Iterator[Tensor]:
         """The network's outputs for new images, on the CPU, some images at a time."""
-        for images in self._batches(X):
-            yield self.network_(images).cpu()
+        yield from image_outputs(self.network_, self._batches(X))
 
     def _batches(self, X: Any) -> Iterator[Tensor]:
         """New images on the network's device, as many at a time as fit."""

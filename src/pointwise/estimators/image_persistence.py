@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pointwise.errors import ModelFileError
 from pointwise.estimators.backbones import CLASSIFIERS, blank_image_network
+from pointwise.estimators.compressing import apply_plans
 from pointwise.estimators.image_classifier import ImageClassifier
 from pointwise.estimators.labels import labels_array
 from pointwise.estimators.pixels import Pixels
@@ -110,7 +111,8 @@ def restore_image_model(
         model.pixels_.channels,
     ]:
         raise ValueError("its network is not one for its images and classes")
-    blank = blank_image_network(network)
+    blank, told = apply_plans(blank_image_network(network), config)
+    model.__dict__.update(told)
     try:
         blank.load_state_dict(dict(tensors), assign=True)
     except RuntimeError as error:  # a line for every tensor

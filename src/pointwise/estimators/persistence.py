@@ -13,6 +13,7 @@ from pointwise.data.coding import ColumnCoding, TableCoding
 from pointwise.errors import ModelFileError
 from pointwise.estimators.building import blank_network, network_config
 from pointwise.estimators.classifier import PointwiseClassifier
+from pointwise.estimators.compressing import apply_plans, told_plans
 from pointwise.estimators.image_classifier import ImageClassifier
 from pointwise.estimators.image_persistence import image_config, restore_image_model
 from pointwise.estimators.labels import labels_array
@@ -87,6 +88,7 @@ def save(
         "task": described["task"],
         "estimator": type(model).__name__,
         **described,
+        **told_plans(model),
         "training": {
             "best_epoch": model.best_epoch_,
             "rows": model.rows_,
@@ -103,7 +105,8 @@ def _table_config(
 ) -> dict[str, Any]:
     regression = isinstance(model, PointwiseRegressor)
     outputs = model.n_targets_ if regression else 1
-    names = list(targets or (["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]))
+    known = targets or getattr(model, "target_names_", None)
+    names = list(known or (["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]))
     if len(names) != outputs:
         raise ModelFileError(f"targets must have one name per target ({outputs}), got {names}")
     if isinstance(weights := parameters.get("class_weight"), Mapping):
@@ -153,6 +156,8 @@ def load(path: str | Path) -> Estimator:
     folder = read_model(path)
     try:
         return _restore(folder.config, folder.tensors)
+    except ModelFileError as error:  # it says itself what to do
+        raise ModelFileError(f"model {path}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(
             f"model {path} does not fit together ({type(error).__name__}: {error}): "
@@ -196,10 +201,12 @@ def _restore_table_model(
     model.n_features_in_ = len(columns)
     if config["named_columns"]:
         model.feature_names_in_ = np.array([c.name for c in columns], dtype=object)
-    network = blank_network(config["network"])
+    network, told = apply_plans(blank_network(config["network"]), config)
+    model.__dict__.update(told)
     matrix = next(name for name, value in network.named_parameters() if value is network.weight)
     model.network_ = network.to(tensors[matrix].dtype)
     model.network_.load_state_dict(tensors)
+    model.target_names_ = tuple(config["targets"])
     if isinstance(model, PointwiseRegressor):
         model.single_target_ = config["single_target"]
         model.n_targets_ = len(config["targets"])

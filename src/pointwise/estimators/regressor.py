@@ -45,6 +45,7 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         rows_: Number of training and validation rows.
         n_features_in_: Number of columns.
         feature_names_in_: Their names, if the training table had any.
+        target_names_: Names of the targets, or ``None`` where ``y`` had none.
 
     Reference:
         Gorishniy, Kotelnikov and Babenko, TabM, 2025 (many MLPs in one). Gorishniy, Rubachev and

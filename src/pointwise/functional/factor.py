@@ -19,6 +19,10 @@ from torch import Tensor
 FLOOR = 1e-8
 """Directions whose metric is below this share of the largest are taken to have that much."""
 
+LARGE = 1024
+"""Mixtures of so many inputs are found in float32, which halves the time: only their choice is then
+a little off, as the last factors and the errors are told in float64 for the mixtures there are."""
+
 JITTER = 1e-11
 """What moments get on their diagonal, as a share of its mean, for a triangular root."""
 
@@ -89,6 +93,7 @@ class SplitFactors:
         root: Lower triangular root of the moment of what the rows give, ``(*B, R * J, R * J)``; or
             ``(*B, R, R)`` where the taps are taken for independent.
         scale: The moment is the root times its transpose times this, ``(*B,)``.
+        carried: The weight times the root, ``(*B, O, R, J)``: what each row adds to the outputs.
         errors: Error of each rank from 0 on, ``(*B, R + 1)``.
     """
 
@@ -96,6 +101,7 @@ class SplitFactors:
     weight: Tensor
     root: Tensor
     scale: Tensor
+    carried: Tensor
     errors: Tensor
 
     def at(self, rank: int) -> Factors:
@@ -107,7 +113,7 @@ class SplitFactors:
         Returns:
             The two factors and their error.
         """
-        matrix, width = self._matrix()
+        matrix, width = _flat(self.weight, self.root)
         n = rank * width
         root = self.root
         # H = W_1 + W_2 S_21 S_11^-1: what the dropped rows would give, told from the kept ones
@@ -115,7 +121,8 @@ class SplitFactors:
             root[..., :n, :n], root[..., n:, :n], upper=False, left=False
         )
         last = matrix[..., :n] + matrix[..., n:] @ told
-        return Factors((self.first[..., :rank, :], self._tensor(last)), self.errors[..., rank])
+        tensor = _unflat(last, self.weight, self.root)
+        return Factors((self.first[..., :rank, :], tensor), self.errors[..., rank])
 
     def covariance(self, rank: int) -> Tensor:
         """The covariance of the outputs of the chain of one rank.
@@ -126,25 +133,9 @@ class SplitFactors:
         Returns:
             Of shape ``(*B, O, O)``.
         """
-        matrix, width = self._matrix()
-        known = self._tensor((matrix @ self.root)[..., : rank * width]).flatten(-2)
+        known = self.carried[..., :rank, :].flatten(-2)
         covariance: Tensor = known @ known.mT * self.scale[..., None, None]
         return covariance
-
-    def _matrix(self) -> tuple[Tensor, int]:
-        """The weight with the axis of the root last, and how many entries of it a row has."""
-        if self.root.shape[-1] == self.first.shape[-2]:
-            return self.weight.mT.flatten(-3, -2), 1  # (*B, O * J, R): the root of every tap
-        return self.weight.flatten(-2), self.weight.shape[-1]  # (*B, O, R * J)
-
-    def _tensor(self, matrix: Tensor) -> Tensor:
-        """The inverse of ``_matrix``: ``(*B, O, R, J)``."""
-        outputs, _, taps = self.weight.shape[-3:]
-        if self.root.shape[-1] == self.first.shape[-2]:
-            tensor: Tensor = matrix.unflatten(-2, (outputs, taps)).mT
-        else:
-            tensor = matrix.unflatten(-1, (-1, taps))
-        return tensor
 
 
 def output_factors(
@@ -260,12 +251,27 @@ def split_by(
     else:
         seen = first @ moment @ first.mT
     root, scale = _triangular_root(seen)
-    blank = SplitFactors(first, turned, root, scale, scale)
-    matrix, _ = blank._matrix()
-    carried = blank._tensor(matrix @ root)  # (*B, O, R, J)
+    carried = _unflat(_flat(turned, root)[0] @ root, turned, root)  # (*B, O, R, J)
     left = carried if metric is None else _apply(metric.double(), carried)
     values = (left * carried).sum((-3, -1)) * scale[..., None]
-    return SplitFactors(first, turned, root, scale, _tails(values))
+    return SplitFactors(first, turned, root, scale, carried, _tails(values))
+
+
+def _flat(weight: Tensor, root: Tensor) -> tuple[Tensor, int]:
+    """A weight with the axis of the root last, and how many entries of it a row has."""
+    if root.shape[-1] == weight.shape[-2]:
+        return weight.mT.flatten(-3, -2), 1  # (*B, O * J, R): the root of every tap
+    return weight.flatten(-2), weight.shape[-1]  # (*B, O, R * J)
+
+
+def _unflat(matrix: Tensor, weight: Tensor, root: Tensor) -> Tensor:
+    """The inverse of ``_flat``: ``(*B, O, R, J)``."""
+    outputs, _, taps = weight.shape[-3:]
+    if root.shape[-1] == weight.shape[-2]:
+        tensor: Tensor = matrix.unflatten(-2, (outputs, taps)).mT
+    else:
+        tensor = matrix.unflatten(-1, (-1, taps))
+    return tensor
 
 
 def _mixtures(weight: Tensor, left: Tensor, marginal: Tensor) -> Tensor:
@@ -278,11 +284,10 @@ def _mixtures(weight: Tensor, left: Tensor, marginal: Tensor) -> Tensor:
         weight, left = (torch.einsum("...oij,...ik->...okj", w, space) for w in (weight, left))
         marginal = space.mT @ marginal @ space
     gram = torch.einsum("...oij,...okj->...ik", left, weight)
-    values, vectors = _eigh(marginal)
-    root = vectors * values.sqrt()[..., None, :] @ vectors.mT
-    _, singular = _eigh(root @ gram @ root)
-    # V^T S^1/2 W^T G W spans what V^T S^-1/2 does, without an inverse
-    first = torch.linalg.qr((singular.mT @ root @ gram).mT)[0].mT
+    root, _ = _triangular_root(marginal)  # L in place of S^1/2: a rotation of the same vectors
+    _, singular = _eigh(root.mT @ gram @ root, quick=True)
+    # V^T L^T W^T G W spans what V^T L^-1 does, without an inverse
+    first = torch.linalg.qr(gram @ root @ singular)[0].mT
     mixtures: Tensor = first if space is None else first @ space.mT
     return mixtures
 
@@ -307,9 +312,15 @@ def _apply(matrix: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("...op,...pij->...oij", matrix, weight)
 
 
-def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, none below zero, and eigenvectors, in falling order."""
-    values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
+def _eigh(matrix: Tensor, *, quick: bool = False) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, none below zero, and eigenvectors, in falling order; quick ones in float32."""
+    whole = (matrix + matrix.mT) / 2
+    if quick and matrix.shape[-1] >= LARGE:
+        scale = whole.abs().amax((-2, -1), keepdim=True).clamp(min=1e-300)
+        values, vectors = (one.double() for one in torch.linalg.eigh((whole / scale).float()))
+        values = values * scale[..., 0]
+    else:
+        values, vectors = torch.linalg.eigh(whole)
     return values.flip(-1).clamp(min=0), vectors.flip(-1)
 
 
@@ -334,14 +345,13 @@ def _metric_roots(metric: Tensor | None, weight: Tensor) -> tuple[Tensor, Tensor
 
 def _triangular_root(moment: Tensor) -> tuple[Tensor, Tensor]:
     """``L`` and a scale so that the moment is ``scale L L^T``, whatever its rank."""
-    size = moment.shape[-1]
     scale = moment.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=0)
     safe = torch.where(scale > 0, scale, 1.0)
-    one = torch.eye(size, dtype=moment.dtype, device=moment.device)
-    plain = (moment + moment.mT) / 2 / safe[..., None, None]
-    jitter = JITTER
+    plain = moment / safe[..., None, None]
+    jitter, added = JITTER, 0.0
     while True:
-        root, info = torch.linalg.cholesky_ex(plain + jitter * one)
+        plain.diagonal(dim1=-2, dim2=-1).add_(jitter - added)
+        root, info = torch.linalg.cholesky_ex(plain)  # which reads the lower half only
         if not info.any() or jitter > 1:
             return root, scale
-        jitter *= 10
+        jitter, added = 10 * jitter, jitter

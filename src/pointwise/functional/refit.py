@@ -9,6 +9,9 @@ from torch import Tensor
 SINGULAR = 1e-11
 """Directions that occur with less than this share of the largest moment are not fitted."""
 
+SURE = 1e-7
+"""Moments whose triangular root falls to no less than this share are far from singular."""
+
 
 def refit_last(cross: Tensor, moment: Tensor, *, prior: Tensor | None = None) -> Tensor:
     r"""Fit the last factor of any chain, given all before it, by least squares.
@@ -30,14 +33,20 @@ def refit_last(cross: Tensor, moment: Tensor, *, prior: Tensor | None = None) ->
         Classification and Detection, 2015, section 3.3 (asymmetric reconstruction).
 
     Example:
-        >>> refit_last(torch.tensor([[6.0]]), torch.tensor([[2.0]]))
+        >>> refit_last(torch.tensor([[12.0]]), torch.tensor([[4.0]]))
         tensor([[3.]], dtype=torch.float64)
     """
     cross, moment = cross.double(), moment.double()
     if prior is None:
         prior = torch.zeros_like(cross)
-    inverse = torch.linalg.pinv(moment, hermitian=True, rtol=SINGULAR)
-    last: Tensor = prior.double() + (cross - prior.double() @ moment) @ inverse
+    lacking = cross - prior.double() @ moment
+    root, info = torch.linalg.cholesky_ex(moment)
+    pivots = root.diagonal(dim1=-2, dim2=-1).square()
+    if info.any() or not bool((pivots.amin(-1) > SURE * pivots.amax(-1)).all()):
+        inverse = torch.linalg.pinv(moment, hermitian=True, rtol=SINGULAR)
+        last: Tensor = prior.double() + lacking @ inverse
+    else:  # the same, and quick
+        last = prior.double() + torch.cholesky_solve(lacking.mT, root).mT
     return last
 
 

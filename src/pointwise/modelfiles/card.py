@@ -95,7 +95,7 @@ def model_card(
             (names, or mappings with ``name`` and perhaps ``kind``), ``classes``, ``metrics``
             (numbers by name), and from ``network`` its ``members`` and ``parameters`` where given;
             for models of images also ``images`` (channels, size and unit), ``class_names`` and the
-            network's ``backbone``.
+            network's ``backbone``; and of compressed ones ``compressed``.
         rows: How many rows each part of the data has; the metrics are those on the last part.
         baselines: Other models on the same rows: each a ``name`` and the same metrics, beside it
             or under ``metrics``.
@@ -120,9 +120,22 @@ def model_card(
         tag=f"{'image' if images else 'tabular'}-{_task(config)}",
         front_metrics="metrics:\n" + "".join(tags) if tags else "",
         title=f"{_text(config['estimator'])}: {', '.join(_names(config['targets'], 3))}",
-        what=_what_of_images(config) if images else _what(config),
+        what=(_what_of_images(config) if images else _what(config)) + _compression(config),
         results=_results(metrics, rows, baselines, "Images" if images else "Rows"),
         about=_about_images(config["images"]) if images else _about_table(config),
+    )
+
+
+def _compression(config: Mapping[str, Any]) -> str:
+    """That the network was compressed; a config may hold anything."""
+    plans = config.get("compressed")
+    if not isinstance(plans, list) or not plans:
+        return ""
+    times = {1: "", 2: " twice"}.get(len(plans), f" {len(plans)} times")
+    return (
+        f"\n\nIts network was made smaller{times} after training: layers were replaced by two or\n"
+        "three smaller ones each, which `compression.json` and `report.html` tell of where they\n"
+        "are beside this file. What is said of training is from before."
     )
 
 

@@ -1,6 +1,7 @@
 """Weights of networks: torchvision's renamed by rules and loaded strictly, and first ones drawn."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -70,7 +71,11 @@ def load(network: NetworkT, state_dict: Mapping[str, Tensor]) -> NetworkT:
             raise ValueError(
                 f"state_dict must fit {name}: {key} must have shape {tuple(own.shape)}, got {given}"
             )
-    network.load_state_dict(dict(state_dict))
+    given_versions = getattr(state_dict, "_metadata", None)
+    complete = OrderedDict(state_dict)
+    # Some modules want the version of their layout, which files of tensors do not keep.
+    complete._metadata = given_versions or wanted._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(complete)
     return network
 
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pointwise.compression.forms.form import Fit, Rank
-from pointwise.compression.moments import Moments
+from pointwise.compression.forms.form import Fit, Problem, Rank
 from pointwise.compression.stages import Stage
-from pointwise.functional.factor import SplitFactors, split_factors
+from pointwise.functional.factor import SplitFactors
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,14 @@ class AxisForm:
         first = stage.along((self.axis,)).resized(stage.inputs, rank[0])
         return first, stage.along(self._others(stage)).resized(rank[0], stage.outputs)
 
-    def solve(
-        self, stage: Stage, weight: Tensor, moments: Moments, metric: Tensor | None
-    ) -> "AxisSolution":
+    def solve(self, problem: Problem) -> "AxisSolution":
         """The patches along the axis that matter most, and the best that can follow them."""
-        assert moments.seen is not None, "moments of what the layer reads"
+        stage, seen = problem.stage, problem.moments.seen
+        assert seen is not None, "moments of what the layer reads"
         along = stage.kernel[self.axis]
-        moved = weight.movedim(3 + self.axis, 3)  # (G, O, C, K_a, *K_others)
-        factors = split_factors(
-            moved.flatten(4).flatten(2, 3), self._moment(stage, moments.seen), metric=metric
-        )
+        moved = problem.weight.movedim(3 + self.axis, 3)  # (G, O, C, K_a, *K_others)
+        weight = moved.flatten(4).flatten(2, 3)
+        factors = problem.split(self.name, weight, self._moment(stage, seen))
         others = tuple(stage.kernel[axis] for axis in self._others(stage))
         return AxisSolution(
             self.axis, stage, along, others, factors, factors.errors.sum(0).tolist()

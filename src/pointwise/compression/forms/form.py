@@ -1,12 +1,13 @@
 """What a form is, and how a layer is given one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from pointwise.compression.moments import Moments
 from pointwise.compression.stages import Axes, Stage
+from pointwise.functional.factor import SplitFactors, split_by, split_factors
 from pointwise.functional.refit import centred_bias
 
 Rank = tuple[int, ...]
@@ -26,6 +27,51 @@ class Fit:
     weights: tuple[Tensor, ...]
     matrix: Tensor
     error: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A layer to be written in forms, and what they share of its solution.
+
+    Attributes:
+        stage: The layer.
+        weight: Its weight, ``(G, O, C, *K)``.
+        moments: What data tell of it.
+        metric: What its outputs are worth, ``(G, O, O)``. Default: all the same.
+        mixtures: What took long, by name: the first factors of every rank, a row each. Those that
+            are known from another time with the same layer need not be found again.
+    """
+
+    stage: Stage
+    weight: Tensor
+    moments: Moments
+    metric: Tensor | None = None
+    mixtures: dict[str, Tensor] = field(default_factory=dict)
+    _splits: dict[str, SplitFactors] = field(default_factory=dict, repr=False, compare=False)
+
+    def split(self, name: str, weight: Tensor, moment: Tensor) -> SplitFactors:
+        """Factor the weight before some of its taps, once for each name.
+
+        Args:
+            name: Of the taps.
+            weight: The weight as ``(G, O, I, J)``.
+            moment: As for ``split_factors``.
+
+        Returns:
+            The chains of every rank.
+        """
+        if name not in self._splits:
+            if name in self.mixtures:
+                found = split_by(self.mixtures[name], weight, moment, metric=self.metric)
+            else:
+                found = split_factors(weight, moment, metric=self.metric)
+            self._splits[name], self.mixtures[name] = found, found.first
+        return self._splits[name]
+
+    def before_taps(self) -> SplitFactors:
+        """Factor the weight into mixtures of the input's channels, and all taps."""
+        assert self.moments.seen is not None, "moments of what the layer reads"
+        return self.split("channels", self.weight.flatten(3), self.moments.seen)
 
 
 class Solution(Protocol):
@@ -60,10 +106,8 @@ class Form(Protocol):
         """The layers that it consists of."""
         ...
 
-    def solve(
-        self, stage: Stage, weight: Tensor, moments: Moments, metric: Tensor | None
-    ) -> Solution:
-        """Fit it to the weight ``(G, O, C, *K)`` of a layer, in a metric ``(G, O, O)``."""
+    def solve(self, problem: Problem) -> Solution:
+        """Fit it to a layer."""
         ...
 
 
@@ -129,6 +173,7 @@ def factor_layer(
     *,
     moments: Moments | None = None,
     metric: Tensor | None = None,
+    mixtures: dict[str, Tensor] | None = None,
 ) -> nn.Sequential:
     """Write a layer in a form.
 
@@ -138,6 +183,7 @@ def factor_layer(
         rank: Its rank.
         moments: What data tell of the layer. Default: its weights alone count.
         metric: What its outputs are worth, ``(G, O, O)``. Default: all the same.
+        mixtures: As of ``Problem``, from the same layer, moments and metric.
 
     Returns:
         Plain layers, with the type, device and flags of the old one. The last has a bias if the old
@@ -161,7 +207,8 @@ def factor_layer(
     check_rank(form, stage, rank)
     weight, bias = stage.read(layer)
     known = Moments.of_weights(stage, weight) if moments is None else moments
-    fit = form.solve(stage, weight, known, metric).fit(rank)
+    problem = Problem(stage, weight, known, metric, mixtures or {})
+    fit = form.solve(problem).fit(rank)
     if known.patch_mean.any():
         bias = centred_bias(bias, weight.flatten(2), fit.matrix.flatten(2), known.patch_mean)
     return assemble(layer, form.stages(stage, rank), fit.weights, bias)

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from pointwise.compression.forms.form import Fit, Rank
-from pointwise.compression.moments import Moments
+from pointwise.compression.forms.form import Fit, Problem, Rank
 from pointwise.compression.stages import Stage
-from pointwise.functional.factor import SplitFactors, split_factors
+from pointwise.functional.factor import SplitFactors
 
 
 @dataclass(frozen=True)
@@ -43,13 +40,10 @@ class InputForm:
         """A 1x1, and the layer with other inputs."""
         return stage.mix(stage.inputs, rank[0]), stage.resized(rank[0], stage.outputs)
 
-    def solve(
-        self, stage: Stage, weight: Tensor, moments: Moments, metric: Tensor | None
-    ) -> "InputSolution":
+    def solve(self, problem: Problem) -> "InputSolution":
         """The mixtures that matter most to the outputs, and the best that can follow them."""
-        assert moments.seen is not None, "moments of what the layer reads"
-        factors = split_factors(weight.flatten(3), moments.seen, metric=metric)
-        return InputSolution(stage, factors, factors.errors.sum(0).tolist())
+        factors = problem.before_taps()
+        return InputSolution(problem.stage, factors, factors.errors.sum(0).tolist())
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from pointwise.compression.forms.form import Fit, Rank
-from pointwise.compression.moments import Moments
+from pointwise.compression.forms.form import Fit, Problem, Rank
 from pointwise.compression.stages import Stage
 from pointwise.functional.factor import OutputFactors, output_factors
 
@@ -41,12 +38,11 @@ class OutputForm:
         """The layer with other outputs, and a 1x1."""
         return stage.resized(stage.inputs, rank[0]), stage.mix(rank[0], stage.outputs)
 
-    def solve(
-        self, stage: Stage, weight: Tensor, moments: Moments, metric: Tensor | None
-    ) -> "OutputSolution":
+    def solve(self, problem: Problem) -> "OutputSolution":
         """Principal components of the outputs, in their metric."""
-        factors = output_factors(weight.flatten(2), moments.output, metric=metric)
-        return OutputSolution(stage, factors, factors.errors.sum(0).tolist())
+        weight = problem.weight.flatten(2)
+        factors = output_factors(weight, problem.moments.output, metric=problem.metric)
+        return OutputSolution(problem.stage, factors, factors.errors.sum(0).tolist())
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from pointwise.compression.forms.form import Fit, Rank
-from pointwise.compression.moments import Moments
+from pointwise.compression.forms.form import Fit, Problem, Rank
 from pointwise.compression.stages import Stage
-from pointwise.functional.factor import SplitFactors, split_factors
+from pointwise.functional.factor import SplitFactors
 from pointwise.functional.tucker import TuckerFactors, tucker_outputs
 
 
@@ -45,13 +44,9 @@ class TuckerForm:
         one, two = rank
         return stage.mix(stage.inputs, one), stage.resized(one, two), stage.mix(two, stage.outputs)
 
-    def solve(
-        self, stage: Stage, weight: Tensor, moments: Moments, metric: Tensor | None
-    ) -> "TuckerSolution":
+    def solve(self, problem: Problem) -> "TuckerSolution":
         """Mixtures of the inputs, the best that can follow, and its principal components."""
-        assert moments.seen is not None, "moments of what the layer reads"
-        split = split_factors(weight.flatten(3), moments.seen, metric=metric)
-        return TuckerSolution(stage, split, metric)
+        return TuckerSolution(problem.stage, problem.before_taps(), problem.metric)
 
 
 @dataclass(frozen=True)
