@@ -2,16 +2,21 @@
 
 Both read the same windows, at the network's own stride. Runs alternate, medians are compared:
 
-    python benchmarks/dense_prediction.py [--repeats 3] [--size 224] [--batch 25] [--only NAME]
+    python benchmarks/dense_prediction.py [--repeats 3] [--size 224] [--batch 25] [--threads 2]
+                                          [--only NAME]
 
-The difference between the two is that of the padding at the borders of the crops. The last column
-holds the one pass against the classifier's own head on each window of the image's feature map.
+The difference between the two is that of the padding at the borders of the crops; the last network
+has none, so there it is rounding. The last column holds the one pass against the classifier's own
+head on each window of the image's feature map. The lines below the table say whether both hold.
 """
 
 import argparse
 import statistics
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +28,23 @@ from torchvision_models import torchvision
 
 models = torchvision.models
 
+CLOSE = 1e-5
+"""What equal results may differ by in float32, as a share of the largest value."""
+
+
+def unpadded() -> nn.Module:
+    """Convolutions without padding, at stride 32 in all: each position is the crop's own result."""
+    widths = (3, 32, 64, 96, 128, 192)
+    blocks: list[nn.Module] = []
+    for number, (c_in, c_out) in enumerate(pairwise(widths)):
+        blocks.append(nn.Conv2d(c_in, c_out, 3 if number else 5, stride=1 if number else 2))
+        blocks += [nn.ReLU(), nn.MaxPool2d(2)] if number else [nn.ReLU()]
+    parts = {"body": nn.Sequential(*blocks), "pool": nn.AdaptiveAvgPool2d(1)}
+    return nn.Sequential(OrderedDict(parts, flatten=nn.Flatten(), fc=nn.Linear(widths[-1], 1000)))
+
+
+UNPADDED = "without padding"
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
     "AlexNet": (models.alexnet, "avgpool", ("classifier",)),
     "VGG-11": (models.vgg11, "avgpool", ("classifier",)),
@@ -33,6 +55,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str, tuple[str, ...]]] = {
         "avgpool",
         ("dropout", "fc"),
     ),
+    UNPADDED: (unpadded, "pool", ("fc",)),
 }
 """What makes a network, the module that reads its last map, and the modules after that."""
 
@@ -42,17 +65,46 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=25, help="crops taken together")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=NETWORKS, help="one of the networks")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     print(
         "| network | stride | windows | crops, s | one pass, s | speed-up | largest difference "
         "of crops | mean | largest value | off the head on windows |"
     )
     print("| --- " * 10 + "|")
+    found: dict[str, Row] = {}
     for name, (make, pool, rest) in NETWORKS.items():
         if options.only in (None, name):
-            print(row(name, make, pool, rest, options), flush=True)
+            found[name] = row(name, make, pool, rest, options)
+            print(found[name].text, flush=True)
+    print()
+    worst = max(found.values(), key=lambda one: one.off_head)
+    print(
+        f"each position is the head on its window to {CLOSE:.0e}: {_held(worst.off_head)}, "
+        f"{worst.off_head:.1e} at most"
+    )
+    if UNPADDED in found:
+        off = found[UNPADDED].off_crops
+        print(f"{UNPADDED}, each position is the crop's result: {_held(off)}, {off:.1e} at most")
+    speed_ups = ", ".join(f"{name} {one.speed_up:.1f}" for name, one in found.items())
+    print(f"one pass is so many times as fast as the crops: {speed_ups}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network's line of the table, and its figures: differences over the largest value."""
+
+    text: str
+    speed_up: float
+    off_head: float
+    off_crops: float
+
+
+def _held(difference: float) -> str:
+    return "holds" if difference <= CLOSE else "DOES NOT HOLD"
 
 
 def row(
@@ -61,8 +113,8 @@ def row(
     pool: str,
     rest: tuple[str, ...],
     options: argparse.Namespace,
-) -> str:
-    """One network's line of the table."""
+) -> Row:
+    """Compare and time one network."""
     torch.manual_seed(0)
     example = torch.randn(1, 3, options.size, options.size)
     network = calibrated(make(), options.size)
@@ -77,11 +129,12 @@ def row(
         lambda: dense(image),
         options.repeats,
     )
-    return (
+    text = (
         f"| {name} | {dense.grid.stride[0]} | {windows[0]} x {windows[1]} | {slow:.2f} "
         f"| {fast:.2f} | {slow / fast:.1f} | {found.largest:.3g} | {found.mean:.3g} "
         f"| {found.scale:.3g} | {off:.1e} |"
     )
+    return Row(text, slow / fast, off, found.largest / found.scale)
 
 
 def calibrated(network: nn.Module, size: int) -> nn.Module:

@@ -2,11 +2,14 @@
 
     python benchmarks/surgery_zoo.py --family timm --match convnext
     python benchmarks/surgery_zoo.py --report
+    python benchmarks/surgery_zoo.py --refusals
 
 Random networks of torchvision, timm and transformers (the latter two must be installed). Norm
 statistics are calibrated and affine parameters drawn first, so that the outputs carry signal. Each
 finished network is kept in ``build/surgery_zoo``, so that a second run goes on where one ended.
-``--report`` prints the tables of what is there.
+``--report`` prints the tables of what is there, and which networks are missing. ``--refusals``
+prints what becomes of layers that are not plain. How classifiers over larger images compare with
+their heads is printed by ``dense_prediction.py``, and what spellings win by ``respell.py``.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import re
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ from pointwise.surgery.restoring import restore
 from pointwise.surgery.stock import to_torch
 from pointwise.surgery.swap import Swap
 from zoo_layers import eligible_macs, prepare
-from zoo_models import FAMILIES, Entry
+from zoo_models import FAMILIES, Entry, known_parameters
+from zoo_refusals import refusal_rows
 from zoo_report import reasons, rounding, rows, summary
 
 KEPT = Path("build/surgery_zoo")
@@ -150,6 +154,21 @@ def kept(entry: Entry) -> Path:
     return KEPT / entry.family / f"{entry.name}.json"
 
 
+def parameters(entry: Entry) -> int:
+    """How many a network has, without the memory for them where that can be known."""
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in entry.build().parameters())
+    except Exception:  # some cannot be built without values
+        return known_parameters(entry.name)
+
+
+def missing(entries: Iterable[Entry]) -> Iterator[str]:
+    """Name the networks that were not run."""
+    names = [f"{entry.family} {entry.name}" for entry in entries if not kept(entry).exists()]
+    yield f"Not run, {len(names)} networks: {', '.join(names) or 'none'}."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", choices=FAMILIES, help="only this one")
@@ -158,8 +177,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=ANY, help="start no network after so long")
     parser.add_argument("--again", action="store_true", help="also what is kept")
     parser.add_argument("--report", action="store_true", help="print the tables of what is kept")
+    parser.add_argument("--refusals", action="store_true", help="print what is left alone and why")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    if options.refusals:
+        print(*refusal_rows(), sep="\n")
+        return
     start = time.perf_counter()
     families = [options.family] if options.family else list(FAMILIES)
     for family in () if options.report else families:
@@ -169,11 +192,7 @@ def main() -> None:
                 continue
             if time.perf_counter() - start > options.seconds:
                 return
-            try:
-                with torch.device("meta"):
-                    size = sum(p.numel() for p in entry.build().parameters())
-            except Exception:  # some cannot be built without values
-                size = 0
+            size = parameters(entry)
             if size > options.largest:
                 print(f"{family} {entry.name}: {size:,} parameters, skipped", flush=True)
                 continue
@@ -199,6 +218,8 @@ def main() -> None:
             *rounding(records),
             "",
             *reasons(records),
+            "",
+            *missing(entry for family in families for entry in FAMILIES[family]()),
             sep="\n",
         )
 

@@ -35,11 +35,16 @@ def prepare(model: nn.Module, x: Any) -> None:
 
 
 def _draw(values: Tensor) -> None:
-    """Constant parameters become random ones: scales about 1, offsets about 0, matrices by size."""
-    if values.max() > values.min():
+    """Constant parameters become random ones: scales about 1, offsets about 0, matrices by size.
+
+    So do matrices that are drawn tiny, as BEiT's head is: before its offset no error would show.
+    """
+    usual = values[0].numel() ** -0.5
+    is_matrix = values.ndim > 1 and values.squeeze().ndim > 1
+    if values.max() > values.min() and not (is_matrix and values.std() < usual / 50):
         return
-    if values.ndim > 1 and values.squeeze().ndim > 1:
-        values.normal_(0, values[0].numel() ** -0.5)
+    if is_matrix:
+        values.normal_(0, usual)
     elif values.flatten()[0] == 0:
         values.normal_(0, 0.2)
     else:

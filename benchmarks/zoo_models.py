@@ -69,6 +69,15 @@ def _build(name: str, options: dict[str, Any]) -> nn.Module:
     return model
 
 
+def known_parameters(name: str) -> int:
+    """How many parameters torchvision says that a network has with a head of 1,000 classes."""
+    try:
+        weights = list(torchvision.models.get_model_weights(name))
+    except ValueError:  # it is none of torchvision's
+        return 0
+    return max((weight.meta["num_params"] for weight in weights), default=0)
+
+
 def _small_mvit(name: str, options: dict[str, Any]) -> nn.Module:
     """For small clips, which its public function does not let one choose."""
     module = torchvision.models.video.mvit

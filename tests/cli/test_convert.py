@@ -81,6 +81,60 @@ def test_a_dense_program_takes_larger_images(pointwise, model):
     assert program(large).shape == (2, 5, 7, 5)
 
 
+def test_a_dense_classifier_tells_its_windows(pointwise):
+    ran = pointwise(f"{SMALL} --to dense --out new.safetensors --json")
+    told = json.loads(ran.out)
+    assert (told["window"], told["stride"]) == ([16, 16], [4, 4])
+    ran = pointwise(f"{SMALL} --to dense --out new.safetensors")
+    assert (
+        "each position stands for a window of 16 x 16 pixels, 4 x 4 from one to the next" in ran.out
+    )
+
+
+def test_statistics_of_the_whole_image_are_allowed_where_asked_for(pointwise):
+    ran = pointwise(
+        "convert convert_net:squeezed --input 3,8,8 --to dense --whole-image "
+        "--out new.safetensors --json"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out)["window"] == [8, 8]
+
+
+def test_a_transformer_runs_channels_first(pointwise):
+    line = "convert convert_net:tokens --input 5,8 --to channels-first --json"
+    ran = pointwise(f"{line} --out new.safetensors")
+    assert (ran.code, ran.err) == (0, "")
+    told = json.loads(ran.out)
+    by_path = {swap["path"]: swap for swap in told["swaps"]}
+    assert by_path["up"]["after"] == "Conv2d(8, 16, 1x1)"
+    assert load_file("new.safetensors")["up.weight"].shape == (16, 8, 1, 1)
+    ran = pointwise(f"{line} --out new.pt2")
+    assert (ran.code, ran.err) == (0, "")
+    names: dict[str, object] = {}
+    exec(SOURCE, names)
+    program, x = torch.export.load("new.pt2").module(), torch.randn(3, 5, 8)
+    torch.testing.assert_close(program(x), names["tokens"]().eval()(x))
+
+
+def test_an_exported_program_has_the_maps_of_attention(pointwise):
+    ran = pointwise("convert convert_net:attention --input 5,8 --to conv --out new.pt2")
+    assert (ran.code, ran.err) == (0, "")
+    names: dict[str, object] = {}
+    exec(SOURCE, names)
+    program, x = torch.export.load("new.pt2").module(), torch.randn(3, 5, 8)
+    torch.testing.assert_close(program(x), names["attention"]().eval()(x))
+
+
+def test_permutes_count_as_no_layers(pointwise):
+    ran = pointwise(
+        "convert convert_net:attention --input 5,8 --to channels-first --out new.safetensors --json"
+    )
+    told = json.loads(ran.out)
+    assert told["swaps"][-1]["before"].endswith(" permutes")
+    # the attention itself, and its four maps
+    assert told["converted"] == 5
+
+
 def test_norms_are_folded(pointwise):
     ran = pointwise(
         "convert convert_net:normed --input 3,8,8 --to fold --out new.safetensors --json"
@@ -90,6 +144,14 @@ def test_norms_are_folded(pointwise):
     by_path = {swap["path"]: swap for swap in told["swaps"]}
     assert by_path["1"]["reason"] == "folded into '0'"
     assert load_file("new.safetensors").keys() == {"0.weight", "0.bias"}
+
+
+def test_the_rounding_of_the_network_itself_is_no_difference(pointwise):
+    ran = pointwise("convert convert_net:cancels --input 4 --to fold --out new.safetensors --json")
+    assert (ran.code, ran.err) == (0, "")
+    told = json.loads(ran.out)
+    assert told["max_relative"] > 1e-5  # more than equal networks may differ by
+    assert "of the result in float64 the given model is" in told["swaps"][-1]["reason"]
 
 
 def test_nothing_to_fold_is_told(pointwise):

@@ -87,7 +87,26 @@ REFUSALS = {
     "shape": (
         f"convert convert_net:build --input 4,16,16 {OUT}",
         1,
-        r"^error: Sequential cannot take x of shape \(2, 4, 16, 16\): Given groups=1, weight",
+        r"^error: Sequential cannot take one tensor of random numbers of shape \(2, 4, 16, 16\): "
+        r"Given groups=1, weight",
+    ),
+    "no_shape": (
+        f"convert convert_net:build {OUT}",
+        1,
+        r"^error: Sequential cannot take one tensor of random numbers of shape "
+        r"\(2, 3, 224, 224\): .*; give --input$",
+    ),
+    "no_values": (
+        f"convert convert_net:empty --input 4 {OUT}",
+        1,
+        r"^error: Linear must hold values, to be verified: some of its tensors are on the meta "
+        r"device$",
+    ),
+    "asks_for_the_class": (
+        f"convert convert_net:asks --input 4 {OUT}",
+        1,
+        r"^error: Asks computes something else once it is converted, so nothing is written: output "
+        r"must agree to .*, differs by ",
     ),
     "shape_text": (f"{SMALL} --input 3x16 {OUT}", 2, r"--input: it must be channels.*'3x16'"),
     "name": (
@@ -172,6 +191,23 @@ REFUSALS = {
         1,
         r"^error: TableNetwork cannot be converted: example must be images of shape "
         r"\(N, C, H, W\), got \(2, 7\)$",
+    ),
+    "whole_image": (
+        "convert convert_net:squeezed --input 3,8,8 --to dense --out new.pt2",
+        1,
+        r"^error: Squeezed cannot be converted: .* is not that of the image; give --whole-image "
+        r"to take the image's$",
+    ),
+    "whole_image_of_others": (
+        f"{SMALL} --to conv --whole-image --out new.pt2",
+        2,
+        r"--whole-image: it is for --to dense, not conv",
+    ),
+    "layer_channels_first": (
+        "convert convert_net:layer --input 4 --to channels-first --out new.pt2",
+        1,
+        r"^error: Linear cannot be converted: model must be a network, got Linear: it is one "
+        r"layer, which to_conv converts$",
     ),
     "export": (
         "convert convert_net:looks --input 4 --to conv --out new.pt2",

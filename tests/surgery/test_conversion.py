@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.axes import InPlaceOf
-from pointwise.surgery.conversion import over, to_conv, to_linear, to_pointwise
+from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
+from pointwise.surgery.over_values import over
 from pointwise.surgery.restoring import restore
 
 Convert = Callable[[nn.Module], Any]

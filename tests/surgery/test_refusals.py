@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from pointwise.errors import DifferenceError
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.restoring import restore
@@ -155,6 +156,27 @@ REFUSED = {
     "backward_pre_hook": Refused(
         lambda: with_(nn.Linear(4, 4), lambda one: one.register_full_backward_pre_hook(noop)),
         "has backward pre-hooks: remove them first",
+    ),
+    "state_dict_hook": Refused(
+        lambda: with_(nn.Linear(4, 4), lambda one: one.register_state_dict_post_hook(noop)),
+        "has state dict hooks: remove them first",
+    ),
+    "state_dict_pre_hook": Refused(
+        lambda: with_(nn.Linear(4, 4), lambda one: one.register_state_dict_pre_hook(noop)),
+        "has state dict pre-hooks: remove them first",
+    ),
+    "load_pre_hook": Refused(
+        lambda: with_(nn.Linear(4, 4), lambda one: one.register_load_state_dict_pre_hook(noop)),
+        "has load state dict pre-hooks: remove them first",
+    ),
+    "load_post_hook": Refused(
+        lambda: with_(nn.Linear(4, 4), lambda one: one.register_load_state_dict_post_hook(noop)),
+        "has load state dict post-hooks: remove them first",
+    ),
+    "gradient_hook": Refused(
+        lambda: with_(nn.Linear(4, 4), lambda one: one.weight.register_hook(noop)),
+        "its weight has gradient hooks: remove them first",
+        lambda model: to_conv(model, in_place=True),  # torch's copies have none
     ),
     "old_weight_norm": Refused(
         lambda: nn.utils.weight_norm(nn.Linear(4, 4)),
@@ -345,6 +367,42 @@ def test_in_place_changes_the_model_and_keeps_its_memory() -> None:
     new, _ = to_conv(model, in_place=True)
     assert new is model
     assert model[0].weight.data_ptr() == old.weight.data_ptr()
+
+
+def test_what_was_hung_on_a_layer_hangs_there_again() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Conv1d(4, 4, 1))
+    for layer in model:
+        layer.depth = 3
+        layer.weight.decays = False
+    for convert in (to_conv, to_linear, to_pointwise):
+        new, _ = convert(model)
+        back, _ = restore(new)
+        for parts in (new, back):
+            assert [part.depth for part in parts] == [3, 3]
+            assert [one.decays for one in parts.parameters() if one.ndim > 1] == [False] * 2
+
+
+class Asking(nn.Module):
+    """Its way through depends on the class of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x) if isinstance(self.fc, nn.Linear) else 2 * self.fc(x)
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["copy", "in_place"])
+def test_an_example_shows_what_computes_something_else(in_place: bool) -> None:
+    model = Asking()
+    with pytest.raises(DifferenceError) as error:
+        to_conv(model, example=torch.ones(1, 4), in_place=in_place)
+    assert str(error.value).startswith(
+        "model must compute the same with other layers in the places of its own, as one whose "
+        "forward looks at their class does not: output must agree to "
+    )
+    assert type(model.fc) is nn.Linear
 
 
 def test_hooks_of_other_modules_stay() -> None:

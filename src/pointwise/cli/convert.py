@@ -5,6 +5,7 @@ import io
 import json as jsonlib
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from pointwise.cli import networks, options
 from pointwise.cli.words import print_json, print_line, say
-from pointwise.errors import DataError, first_line
+from pointwise.errors import DataError, DifferenceError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +35,7 @@ class To(StrEnum):
     torch = "torch"
     dense = "dense"
     fold = "fold"
+    channels_first = "channels-first"
 
 
 def convert(
@@ -50,7 +52,9 @@ def convert(
         typer.Option(
             help="conv: linear layers become 1x1 convolutions; linear: the other way; pointwise: "
             "both become PointwiseConv; torch: stock layers of torch alone; dense: a classifier "
-            "becomes a predictor at every position; fold: norms and branches go into the weights."
+            "becomes a predictor at every position; fold: norms and branches go into the weights; "
+            "channels-first: the whole network as convolutions on (N, C, 1, S) or (N, C, H, W), "
+            "without the permutes."
         ),
     ],
     out: Annotated[
@@ -77,6 +81,14 @@ def convert(
             "read. Not for a folder, which has its own.",
         ),
     ] = None,
+    whole_image: Annotated[
+        bool,
+        typer.Option(
+            "--whole-image",
+            help="For dense: let squeeze-and-excitation and norms take the whole image's "
+            "statistics, not those of each window.",
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Convert a network's layers, verify that it computes the same, and write it.
@@ -84,19 +96,23 @@ def convert(
     Example: `pointwise convert mynet:build --weights mynet.safetensors --to conv --out conv.pt2`
     """
     _check_out(out, weights)
+    if whole_image and to is not To.dense:
+        raise typer.BadParameter(f"it is for --to dense, not {to}", param_hint="--whole-image")
     given = None if on is None else networks.parse_shape(on)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
         network, shape = networks.find_network(model, given, weights, trained=True)
-        example = _example(network, shape)
-        converted, swaps = _convert(network, to, example)
+        example = _example(network, shape, told=on is not None)
+        converted, swaps = _convert(network, to, example, whole_image=whole_image)
         found = _verify(network, converted, to, example)
-        done = _record(model, to, shape, swaps, found)
+        done = _record(model, to, shape, swaps, found) | _grid(converted)
         _write(converted, example, out, done, sizes_vary=to is To.dense)
     if json:
         print_json({**done, "out": str(out), "bytes": out.stat().st_size})
         return
     _print_swaps(f"{model} to {to.value}", swaps)
     print_line(f"{_summary(swaps)}; {found}")
+    if "window" in done:
+        print_line(_grid_in_words(done))
     print_line(f"{out.stat().st_size:,} bytes: {out}")
 
 
@@ -113,10 +129,15 @@ def _check_out(out: Path, weights: Path | None) -> None:
         raise DataError(f"--out would replace the weights that are read, {weights}: give another")
 
 
-def _example(network: "nn.Module", shape: networks.Shape) -> "Tensor":
+def _example(network: "nn.Module", shape: networks.Shape, *, told: bool) -> "Tensor":
     """Two inputs to verify with, the same in every run; refuses what the network refuses."""
     import torch
 
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        raise DataError(
+            f"{type(network).__name__} must hold values, to be verified: some of its tensors are "
+            "on the meta device"
+        )
     first = next(network.parameters(), torch.empty(0))
     drawn = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     example = drawn.to(first.device, first.dtype if first.is_floating_point() else None)
@@ -125,23 +146,29 @@ def _example(network: "nn.Module", shape: networks.Shape) -> "Tensor":
             network(example)
     except Exception as error:  # whatever the network raises
         raise DataError(
-            f"{type(network).__name__} cannot take x of shape {tuple(example.shape)}: "
-            f"{first_line(error)}"
+            f"{type(network).__name__} cannot take one tensor of random numbers of shape "
+            f"{tuple(example.shape)}: {first_line(error)}{'' if told else '; give --input'}"
         ) from error
     return example
 
 
-def _convert(network: "nn.Module", to: To, example: "Tensor") -> "tuple[nn.Module, list[Swap]]":
+def _convert(
+    network: "nn.Module", to: To, example: "Tensor", *, whole_image: bool
+) -> "tuple[nn.Module, list[Swap]]":
     try:
-        return _ways()[to](network, example)
+        return _ways(whole_image)[to](network, example)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{type(network).__name__} cannot be converted: {error}") from error
+        reason = str(error).replace("whole_image=True", "--whole-image")  # as it is called here
+        raise DataError(f"{type(network).__name__} cannot be converted: {reason}") from error
 
 
-def _ways() -> "dict[To, Callable[[nn.Module, Tensor], tuple[nn.Module, list[Swap]]]]":
+def _ways(
+    whole_image: bool,
+) -> "dict[To, Callable[[nn.Module, Tensor], tuple[nn.Module, list[Swap]]]]":
     from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
     from pointwise.surgery.convolutionalize import convolutionalize
     from pointwise.surgery.fold import fold
+    from pointwise.surgery.layouts import channels_first
     from pointwise.surgery.stock import to_torch
 
     return {
@@ -149,8 +176,9 @@ def _ways() -> "dict[To, Callable[[nn.Module, Tensor], tuple[nn.Module, list[Swa
         To.linear: lambda network, _: to_linear(network),
         To.pointwise: lambda network, _: to_pointwise(network),
         To.torch: to_torch,
-        To.dense: convolutionalize,
+        To.dense: lambda network, x: convolutionalize(network, x, whole_image=whole_image),
         To.fold: fold,
+        To.channels_first: channels_first,
     }
 
 
@@ -160,11 +188,22 @@ def _verify(
     """Compare on the example; a dense network's only position there is the old one's output."""
     from torch import nn
 
+    from pointwise.surgery.closeness import closeness
     from pointwise.surgery.equivalence import check_equivalent
 
     if to is To.dense:
         converted = nn.Sequential(converted, nn.Flatten())
-    found = check_equivalent(network, converted, example)
+    try:
+        found = check_equivalent(network, converted, example)
+    except DifferenceError:
+        try:
+            closeness(network, converted, example)  # goes on if it is float32's own rounding
+        except DifferenceError as error:
+            raise DataError(
+                f"{type(network).__name__} computes something else once it is converted, so "
+                f"nothing is written: {error}"
+            ) from error
+        found = check_equivalent(network, converted, example, rtol=float("inf"))
     if not found.has_signal:
         say("the outputs are tiny or constant on random input: no error could show")
     return found
@@ -187,6 +226,20 @@ def _record(
         "swaps": [asdict(swap) for swap in swaps],
         "pointwise_version": metadata.version("pointwise"),
     }
+
+
+def _grid(network: "nn.Module") -> dict[str, Any]:
+    """Which window of the image each position of a dense network stands for."""
+    from pointwise.surgery.dense.classifier import DenseClassifier
+
+    if not isinstance(network, DenseClassifier):
+        return {}
+    return {"window": list(network.grid.size), "stride": list(network.grid.stride)}
+
+
+def _grid_in_words(done: dict[str, Any]) -> str:
+    window, stride = (" x ".join(map(str, done[key])) for key in ("window", "stride"))
+    return f"each position stands for a window of {window} pixels, {stride} from one to the next"
 
 
 def _write(
@@ -228,7 +281,7 @@ def _exported(
     import torch
     from torch.export import Dim, export, save
 
-    vary = {0: Dim.AUTO}
+    vary, data = {0: Dim.AUTO}, io.BytesIO()
     if sizes_vary:
         vary |= dict.fromkeys(range(2, example.ndim), Dim.AUTO)
         # Where torch cannot be told otherwise, a map of one position would stay one.
@@ -236,13 +289,14 @@ def _exported(
     try:
         with torch.no_grad(), _quiet(), _one_is_any_size():
             program = export(network, (example,), dynamic_shapes=(vary,))
+            # The maps of split attention are parts of one tensor: fine on the CPU, where this runs.
+            warnings.filterwarnings("ignore", "No complete tensor found")
+            save(program, data, extra_files={"pointwise.json": jsonlib.dumps(done)})
     except Exception as error:  # torch.export has many reasons and classes
         first = first_line(error)
         raise DataError(
             f"{type(network).__name__} cannot be exported: {first}; write .safetensors instead"
         ) from error
-    data = io.BytesIO()
-    save(program, data, extra_files={"pointwise.json": jsonlib.dumps(done)})
     return data.getvalue()
 
 
@@ -263,7 +317,7 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             yield
     finally:
         logging.disable(before)
@@ -271,7 +325,13 @@ def _quiet() -> Iterator[None]:
 
 def _converted(swaps: "Sequence[Swap]") -> int:
     """How many layers were; the row of the whole model is none, unless the model is a layer."""
-    return sum(swap.after is not None for swap in swaps if swap.path or len(swaps) == 1)
+    layers = [swap for swap in swaps if swap.path or len(swaps) == 1]
+    return sum(swap.after is not None and not _tells_permutes(swap) for swap in layers)
+
+
+def _tells_permutes(swap: "Swap") -> bool:
+    """Whether a row is on the permutes in a module, as those of ``channels_first`` are."""
+    return swap.before.endswith((" permute", " permutes"))
 
 
 def _summary(swaps: "Sequence[Swap]") -> str:

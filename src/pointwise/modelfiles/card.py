@@ -203,8 +203,9 @@ def _results(
     if rows:
         parts = [f"{count:,} {_text(name)}" for name, count in rows.items()]
         last = f"{parts[-1]} {what.lower()}"
-        lines.append(f"{what}: {', '.join(parts)}. The figures are for the {last}.")
-        if list(rows)[-1].startswith("valid"):
+        about = f" The figures are for the {last}." if metrics else ""
+        lines.append(f"{what}: {', '.join(parts)}.{about}")
+        if metrics and list(rows)[-1].startswith("valid"):
             lines.append("They also chose the epoch that was kept, which flatters the model a bit.")
         lines.append("")
     if not metrics:

@@ -5,36 +5,25 @@ A new layer stands over the memory of the values that it takes over: of the copy
 The exceptions are GPT-2's linear layers, whose weights are transposed.
 """
 
-from importlib import import_module
+from itertools import chain
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.overrides import TorchFunctionMode
 
+from pointwise.errors import DifferenceError
 from pointwise.functional.checks import check_rank
-from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
 from pointwise.surgery.attention import SplitAttention, merge, split
-from pointwise.surgery.axes import TRANSPOSED, InPlaceOf, Kind, is_transposed, sizes
+from pointwise.surgery.axes import InPlaceOf, Kind, is_transposed, sizes
+from pointwise.surgery.closeness import closeness
 from pointwise.surgery.equivalence import Example, called_modules
+from pointwise.surgery.over_values import CONV_KINDS, PLAIN, carry, over
 from pointwise.surgery.refusals import is_quantized, refusal, subclass_refusal
-from pointwise.surgery.replace import replace_named
+from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap
-
-PLAIN: dict[type[nn.Module], Kind] = {
-    nn.Linear: "linear",
-    nn.Conv1d: "conv1d",
-    nn.Conv2d: "conv2d",
-    nn.Conv3d: "conv3d",
-    PointwiseConv: "pointwise",
-}
-"""The layers that turn into each other, and where each has the channels."""
-
-CONV_KINDS: dict[int, Kind] = {rank: PLAIN[layer] for rank, layer in CONVOLUTIONS.items()}
-
 
 NESTED = (
     "nn.TransformerEncoder may hand it nested tensors: set the encoder's use_nested_tensor to False"
@@ -54,11 +43,15 @@ def to_pointwise(
         model: Any model.
         example: An input; with it, layers that are not called with it are left alone: a module that
             reads their weights would pass the new layer by (and find the same values). One that
-            hands a weight to ``F.linear`` does not: that runs the new layer.
+            hands a weight to ``F.linear`` does not: that runs the new layer. And the outputs of the
+            old and the new model are compared.
         in_place: Whether to change the model itself in place of a copy.
 
     Returns:
         The new model, and what became of each layer.
+
+    Raises:
+        DifferenceError: If the model computes something else on the example.
 
     Example:
         >>> _, swaps = to_pointwise(nn.Sequential(nn.Linear(3, 2), nn.Conv2d(4, 4, 1, stride=2)))
@@ -83,7 +76,8 @@ def to_conv(
         rank: Number of position axes of the convolutions: 1, 2 or 3.
         example: An input; with it, layers that are not called with it are left alone: a module that
             reads their weights would pass the new layer by (and find the same values). One that
-            hands a weight to ``F.linear`` does not: that runs the new layer.
+            hands a weight to ``F.linear`` does not: that runs the new layer. And the outputs of the
+            old and the new model are compared.
         in_place: Whether to change the model itself in place of a copy.
 
     Returns:
@@ -91,6 +85,7 @@ def to_conv(
 
     Raises:
         ValueError: If ``rank`` is not 1, 2 or 3.
+        DifferenceError: If the model computes something else on the example.
 
     Example:
         >>> new, swaps = to_conv(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
@@ -116,11 +111,15 @@ def to_linear(
         model: Any model.
         example: An input; with it, layers that are not called with it are left alone: a module that
             reads their weights would pass the new layer by (and find the same values). One that
-            hands a weight to ``F.linear`` does not: that runs the new layer.
+            hands a weight to ``F.linear`` does not: that runs the new layer. And the outputs of the
+            old and the new model are compared.
         in_place: Whether to change the model itself in place of a copy.
 
     Returns:
         The new model, and what became of each layer.
+
+    Raises:
+        DifferenceError: If the model computes something else on the example.
 
     Example:
         >>> converted, _ = to_conv(nn.Linear(3, 2))
@@ -195,9 +194,28 @@ def _convert(
         if target == "linear" and groups > 1:
             return f"it has {groups} groups, nn.Linear has none"
         new = over(layer, target)
-        return new if kind == target else InPlaceOf(new, kind)
+        return carry(module, new if kind == target else InPlaceOf(new, kind))
 
-    return replace_named(model, rule, in_place=in_place)
+    reference = copy_model(model) if in_place and example is not None else model
+    with unchanged_on_error(model):
+        new, swaps = replace_named(model, rule, in_place=in_place)
+        _compare(reference, new, swaps, example)
+    return new, swaps
+
+
+def _compare(model: nn.Module, new: nn.Module, swaps: list[Swap], example: Example | None) -> None:
+    """Refuse a result that computes something else: a forward may look at a layer's class."""
+    tensors = chain(model.parameters(), model.buffers())
+    has_values = not any(one.is_meta for one in tensors)
+    if example is None or not has_values or not any(swap.after is not None for swap in swaps):
+        return
+    try:
+        closeness(model, new, example)
+    except DifferenceError as error:
+        raise DifferenceError(
+            "model must compute the same with other layers in the places of its own, as one whose "
+            f"forward looks at their class does not: {error}"
+        ) from error
 
 
 def _matrices_within(module: nn.Module) -> str | None:
@@ -286,48 +304,3 @@ def _held(layer: nn.Module) -> str | None:
     if more:
         return f"it holds more than weight and bias: {', '.join(sorted(more))}"
     return None
-
-
-def over(layer: nn.Module, target: Kind) -> nn.Module:
-    """Make a layer of another kind over the same values.
-
-    Args:
-        layer: ``nn.Linear``, that of GPT-2, a 1x1 convolution or ``PointwiseConv``.
-        target: The kind to make.
-
-    Returns:
-        The layer; it holds the parameters themselves where their shapes agree, else new ones over
-        the same memory; a transposed weight is a copy.
-
-    Example:
-        >>> over(nn.Linear(3, 2), "conv1d")
-        Conv1d(3, 2, kernel_size=(1,), stride=(1,))
-    """
-    c_in, c_out, groups = sizes(layer)
-    bias = layer.bias is not None
-    new: nn.Module
-    if target == "transposed":
-        with torch.device("meta"):
-            new = _transposed_class()(c_out, c_in)
-    elif target == "linear":
-        new = nn.Linear(c_in, c_out, bias, "meta")
-    elif target == "pointwise":
-        new = PointwiseConv(c_in, c_out, groups=groups, bias=bias, device="meta")
-    else:
-        conv = next(CONVOLUTIONS[rank] for rank, kind in CONV_KINDS.items() if kind == target)
-        new = conv(c_in, c_out, 1, groups=groups, bias=bias, device="meta")
-    for name, made in list(new.named_parameters()):
-        old = layer.get_parameter(name)
-        if name == "weight" and (target == "transposed") != is_transposed(layer):
-            matrix = old.detach().flatten(1).T.contiguous()
-            old = nn.Parameter(matrix.reshape(made.shape), old.requires_grad)
-        elif old.shape != made.shape:
-            old = nn.Parameter(old.detach().reshape(made.shape), old.requires_grad)
-        setattr(new, name, old)
-    return new.train(layer.training)
-
-
-def _transposed_class() -> Any:
-    """The class of GPT-2's linear layer, out of the library that the model came from."""
-    module, name = TRANSPOSED.rsplit(".", 1)
-    return getattr(import_module(module), name)

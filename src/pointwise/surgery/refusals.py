@@ -17,6 +17,10 @@ HOOKS = {
     "_forward_pre_hooks": "forward pre-hooks",
     "_backward_hooks": "backward hooks",
     "_backward_pre_hooks": "backward pre-hooks",
+    "_state_dict_hooks": "state dict hooks",
+    "_state_dict_pre_hooks": "state dict pre-hooks",
+    "_load_state_dict_pre_hooks": "load state dict pre-hooks",
+    "_load_state_dict_post_hooks": "load state dict post-hooks",
 }
 
 OLD_HOOKS = {
@@ -58,6 +62,8 @@ def refusal(module: nn.Module) -> str | None:
     for name, parameter in module.named_parameters(recurse=False):
         if type(parameter) is not nn.Parameter:
             return f"its {name} is a {type(parameter).__name__}, not a plain parameter"
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            return f"its {name} has gradient hooks: remove them first"
     return None
 
 

@@ -4,7 +4,8 @@ from torch import nn
 
 from pointwise.surgery.attention import SplitAttention, merge
 from pointwise.surgery.axes import InPlaceOf
-from pointwise.surgery.conversion import eligibility, over
+from pointwise.surgery.conversion import eligibility
+from pointwise.surgery.over_values import carry, over
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.replace import replace
 from pointwise.surgery.spellings import Spelled
@@ -38,7 +39,7 @@ def _restored(module: nn.Module) -> nn.Module | str | None:
     if not isinstance(module, InPlaceOf):
         return None
     found = eligibility(module)
-    return found if isinstance(found, str) else over(module.layer, module.kind)
+    return found if isinstance(found, str) else carry(module, over(module.layer, module.kind))
 
 
 def _as_it_was(spelled: Spelled) -> nn.Module:

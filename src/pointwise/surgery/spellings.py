@@ -11,7 +11,7 @@ from pointwise.functional import pointwise
 from pointwise.functional.layout import from_rows, is_channels_last, to_rows
 from pointwise.nn.pointwise import CONVOLUTIONS
 from pointwise.surgery.axes import RANKS, InPlaceOf, sizes
-from pointwise.surgery.conversion import PLAIN
+from pointwise.surgery.over_values import PLAIN
 from pointwise.surgery.refusals import subclass_refusal
 from pointwise.surgery.swap import describe
 

@@ -19,10 +19,10 @@ from pointwise.nn.pooling import GlobalAveragePool
 from pointwise.surgery.attention import SplitAttention, merge
 from pointwise.surgery.axes import InPlaceOf
 from pointwise.surgery.closeness import closeness
-from pointwise.surgery.conversion import CONV_KINDS, over
 from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.holders import held_outside
 from pointwise.surgery.inlining import inline
+from pointwise.surgery.over_values import CONV_KINDS, over
 from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap, describe
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pointwise.surgery.conversion import CONV_KINDS, eligibility, over
+from pointwise.surgery.conversion import eligibility
 from pointwise.surgery.layout.forms import (
     RANKS,
     Form,
@@ -19,6 +19,7 @@ from pointwise.surgery.layout.forms import (
 )
 from pointwise.surgery.layout.operators import ChannelNorm, channel_norm, masked_softmax
 from pointwise.surgery.layout.rewriting import MOVED, Rewriting, Step, Value
+from pointwise.surgery.over_values import CONV_KINDS, over
 from pointwise.surgery.swap import describe
 
 FUNCTIONS: dict[int, Callable[..., Any]] = {2: F.conv2d, 3: F.conv3d}
