@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pointwise.compression.budget import count_costs
-from pointwise.compression.files import load
-from pointwise.compression.plan import Plan
-from pointwise.compression.report import CompressionReport
+from pointwise.compression.plans.files import load
+from pointwise.compression.plans.plan import Plan
+from pointwise.compression.reports.report import CompressionReport
 from pointwise.data.files import read_table
 from pointwise.data.images import read_images
 from pointwise.estimators import load as load_model

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from pointwise.compression.forms.form import factor_layer
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.plan import Plan, PlannedLayer
-from pointwise.compression.report import CompressionReport, Totals
-from pointwise.compression.stages import Stage
+from pointwise.compression.plans.plan import Plan, PlannedLayer
+from pointwise.compression.reports.report import CompressionReport, Totals
 from pointwise.surgery.replace import replace_named
 
 

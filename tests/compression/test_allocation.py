@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointwise.compression.allocation import Limits, allocate
-from pointwise.compression.candidates import Candidate, LayerCandidates
+from pointwise.compression.allocation.allocation import Limits, allocate
+from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.layers import FoundLayer
-from pointwise.compression.stages import Stage
 
 
 def layer_of(name: str, steps: list[tuple[int, int, float]]) -> LayerCandidates:

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pointwise.compression.budget import Budget, count_costs, limits_of
-from pointwise.compression.measure import measure
+from pointwise.compression.statistics.measure import measure
 
 
 @pytest.mark.parametrize(

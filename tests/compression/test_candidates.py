@@ -12,15 +12,21 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from pointwise.compression.candidates import Candidate, build, damped, list_candidates, metric_of
-from pointwise.compression.fisher import LabelLoss
+from pointwise.compression.allocation.candidates import (
+    Candidate,
+    build,
+    damped,
+    list_candidates,
+    metric_of,
+)
+from pointwise.compression.allocation.hull import lower_hull
 from pointwise.compression.forms.form import Problem
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.hull import lower_hull
 from pointwise.compression.layers import find_layers
-from pointwise.compression.moments import Moments, gather_moments
-from pointwise.compression.patches import output_rows
-from pointwise.compression.stages import Stage
+from pointwise.compression.statistics.fisher import LabelLoss
+from pointwise.compression.statistics.moments import Moments, gather_moments
+from pointwise.compression.statistics.patches import output_rows
 from pointwise.functional.factor import split_factors
 
 each_layer = pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS.keys())

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import Compressed, compress
-from pointwise.compression.files import load, save
+from pointwise.compression.plans.files import load, save
 from pointwise.surgery.equivalence import call, outputs_of
 
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())

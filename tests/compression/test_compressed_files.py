@@ -10,10 +10,10 @@ from torch import nn
 from blocks import check_export, check_onnx
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import compress
-from pointwise.compression.files import check_folder, load, save
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.plan import Plan
-from pointwise.compression.stages import Stage
+from pointwise.compression.plans.files import check_folder, load, save
+from pointwise.compression.plans.plan import Plan
 from pointwise.errors import ModelFileError
 
 AGAIN = "; copy the folder again from its source, or compress again"

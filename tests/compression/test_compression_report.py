@@ -12,7 +12,7 @@ from torch import nn
 
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import compress
-from pointwise.compression.report import (
+from pointwise.compression.reports.report import (
     CompressionReport,
     Latency,
     LayerRow,

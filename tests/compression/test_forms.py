@@ -11,10 +11,10 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from pointwise.compression.forms.form import Problem, factor_layer, price
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.moments import Moments, gather_moments
-from pointwise.compression.patches import output_rows
-from pointwise.compression.stages import Stage
+from pointwise.compression.statistics.moments import Moments, gather_moments
+from pointwise.compression.statistics.patches import output_rows
 
 PAIRS = [
     pytest.param(layer, form, id=f"{layer}-{form}".replace(" ", "_"))

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pointwise.compression.knapsack import knapsack
+from pointwise.compression.allocation.knapsack import knapsack
 
 
 @pytest.mark.parametrize("seed", range(20))

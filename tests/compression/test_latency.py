@@ -13,13 +13,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from pointwise.compression import choosing
+from pointwise.compression.allocation.candidates import LayerCandidates, list_candidates
+from pointwise.compression.allocation.choosing import choose
+from pointwise.compression.allocation.latency import blank_model, time_candidates, time_share
 from pointwise.compression.budget import Budget
-from pointwise.compression.candidates import LayerCandidates, list_candidates
-from pointwise.compression.choosing import choose
 from pointwise.compression.compress import compress
-from pointwise.compression.latency import blank_model, time_candidates, time_share
 from pointwise.compression.layers import find_layers
-from pointwise.compression.measure import measure
+from pointwise.compression.statistics.measure import measure
 
 
 class CountedTimer:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.layers import find_layers
-from pointwise.compression.stages import Stage
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.replace import replace_named
 

@@ -11,10 +11,10 @@ from layer_cases import LAYERS, Case, make
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from pointwise.compression.fisher import EnergyLoss, LabelLoss
-from pointwise.compression.moments import Moments, gather_moments
-from pointwise.compression.patches import output_rows, patch_rows
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.statistics.fisher import EnergyLoss, LabelLoss
+from pointwise.compression.statistics.moments import Moments, gather_moments
+from pointwise.compression.statistics.patches import output_rows, patch_rows
 from pointwise.errors import DataError
 
 each_layer = pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS.keys())

@@ -8,9 +8,9 @@ import torch
 from planned_models import X, compressed, net, other
 from torch import nn
 
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.plan import Plan, PlannedLayer, describe_stages
-from pointwise.compression.stages import Stage
+from pointwise.compression.plans.plan import Plan, PlannedLayer, describe_stages
 from pointwise.errors import ModelFileError
 
 

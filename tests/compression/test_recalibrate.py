@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from pointwise.compression.recalibrate import LARGEST, SMALLEST, norms_of, recalibrate
+from pointwise.compression.fitting.recalibrate import LARGEST, SMALLEST, norms_of, recalibrate
 
 
 def make() -> tuple[nn.Sequential, list[Tensor]]:

@@ -15,10 +15,10 @@ from torch.testing import assert_close
 
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import Compressed, compress, compress_measured
-from pointwise.compression.files import load, save
-from pointwise.compression.measure import measure
-from pointwise.compression.recover import Recovery
-from pointwise.compression.report import CompressionReport
+from pointwise.compression.fitting.recover import Recovery
+from pointwise.compression.plans.files import load, save
+from pointwise.compression.reports.report import CompressionReport
+from pointwise.compression.statistics.measure import measure
 from pointwise.errors import DataError
 
 SMALL = Budget(macs=0.2)

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from pointwise.compression.recovery_data import read_samples
-from pointwise.compression.recovery_loss import Divergence, LabelError, OutputError
+from pointwise.compression.fitting.recovery_data import read_samples
+from pointwise.compression.fitting.recovery_loss import Divergence, LabelError, OutputError
 
 
 def itself(output: Tensor) -> Tensor:

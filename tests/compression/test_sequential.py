@@ -8,12 +8,12 @@ from layer_cases import LAYERS, Case, make
 from torch import nn
 from torch.testing import assert_close
 
+from pointwise.compression.fitting.sequential import refit, wanted_rows
 from pointwise.compression.forms.form import factor_layer
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.patches import output_rows
-from pointwise.compression.rows import Wanted, keep_rows, run_hooked
-from pointwise.compression.sequential import refit, wanted_rows
-from pointwise.compression.stages import Stage
+from pointwise.compression.statistics.patches import output_rows
+from pointwise.compression.statistics.rows import Wanted, keep_rows, run_hooked
 from pointwise.errors import DataError
 
 each_layer = pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS.keys())

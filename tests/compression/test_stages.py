@@ -9,8 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from pointwise.compression.patches import input_rows, output_rows, patch_rows, patch_sum
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.statistics.patches import input_rows, output_rows, patch_rows, patch_sum
 
 each_layer = pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS.keys())
 
@@ -61,7 +61,7 @@ def test_patches_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = make(LAYERS["stride"])
     stage = Stage.of(layer)
     whole = torch.cat(list(patch_rows(stage, x)), 1)
-    monkeypatch.setattr("pointwise.compression.patches.LARGEST", 1)
+    monkeypatch.setattr("pointwise.compression.statistics.patches.LARGEST", 1)
     pieces = list(patch_rows(stage, x))
     assert len(pieces) == len(x)
     assert_close(torch.cat(pieces, 1), whole)

@@ -159,7 +159,7 @@ class _Asked:
 
 def _check_out(model: Path, out: Path) -> None:
     """Refuse, before any long work, a folder that is not to be written."""
-    from pointwise.compression.files import check_folder
+    from pointwise.compression.plans.files import check_folder
     from pointwise.modelfiles.target import check_target
 
     if not model.is_dir():
@@ -210,7 +210,7 @@ def _compress(
 
     from pointwise.compression.budget import Budget
     from pointwise.compression.compress import compress_measured
-    from pointwise.compression.measure import measure
+    from pointwise.compression.statistics.measure import measure
     from pointwise.compression.trade_off import trade_off_measured
 
     first = next(subject.network.parameters(), torch.empty(0))
@@ -248,7 +248,7 @@ def _compress(
 def _write(subject: Subject, done: "Compressed", curve: "TradeOff", out: Path) -> None:
     """A model folder of the same kind, or a plan and weights; and the report."""
     from pointwise._atomic import write_text
-    from pointwise.compression.files import save
+    from pointwise.compression.plans.files import save
 
     texts = {PAGE: done.report.to_html(curve)}
     if subject.estimator is None:
@@ -275,7 +275,7 @@ def _told(done: "Compressed") -> dict[str, Any]:
 
 
 def _bytes(out: Path) -> int:
-    from pointwise.compression.files import PLAN, WEIGHTS
+    from pointwise.compression.plans.files import PLAN, WEIGHTS
 
     files = [out / name for name in (PLAN, "config.json", WEIGHTS)]
     return sum(file.stat().st_size for file in files if file.exists())

@@ -15,7 +15,7 @@ from pointwise.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pointwise.compression.recover import Recovery
+    from pointwise.compression.fitting.recover import Recovery
     from pointwise.estimators import ImageClassifier, Segmenter
     from pointwise.estimators.persistence import TableModel
 
@@ -48,7 +48,7 @@ class Lessons:
         Returns:
             What ``compress`` takes.
         """
-        from pointwise.compression.recover import Recovery
+        from pointwise.compression.fitting.recover import Recovery
 
         if self.labels is None:
             return Recovery(epochs, data=self.inputs, loss="distil")

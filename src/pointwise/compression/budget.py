@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pointwise.compression.allocation import Limits
-from pointwise.compression.candidates import Candidate, LayerCandidates
+from pointwise.compression.allocation.allocation import Limits
+from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
 from pointwise.inspection.cost import cost
 from pointwise.surgery.equivalence import Example
 

@@ -6,12 +6,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from pointwise.compression.allocation.candidates import Candidate, build, metric_of
+from pointwise.compression.allocation.choosing import choose
+from pointwise.compression.allocation.latency import time_models, time_share
 from pointwise.compression.budget import Budget, count_costs
 from pointwise.compression.calibration import Data
-from pointwise.compression.candidates import Candidate, build, metric_of
-from pointwise.compression.choosing import choose
-from pointwise.compression.latency import time_models, time_share
-from pointwise.compression.measure import (
+from pointwise.compression.fitting.recalibrate import norms_of, recalibrate
+from pointwise.compression.fitting.recover import Recovery, check_recovery
+from pointwise.compression.fitting.recover import recover as learn_on
+from pointwise.compression.fitting.sequential import refit, wanted_rows
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.plans.plan import Plan
+from pointwise.compression.reports.report import CompressionReport
+from pointwise.compression.reports.reporting import make_plan, make_report
+from pointwise.compression.statistics.measure import (
     SAMPLES,
     Logits,
     Measured,
@@ -19,16 +27,8 @@ from pointwise.compression.measure import (
     measure,
     own_random_state,
 )
-from pointwise.compression.patches import output_rows
-from pointwise.compression.plan import Plan
-from pointwise.compression.recalibrate import norms_of, recalibrate
-from pointwise.compression.recover import Recovery, check_recovery
-from pointwise.compression.recover import recover as learn_on
-from pointwise.compression.report import CompressionReport
-from pointwise.compression.reporting import make_plan, make_report
-from pointwise.compression.rows import KeptRows, Wanted, keep_rows, run_hooked
-from pointwise.compression.sequential import refit, wanted_rows
-from pointwise.compression.stages import Stage
+from pointwise.compression.statistics.patches import output_rows
+from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows, run_hooked
 from pointwise.errors import DifferenceError
 from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
 from pointwise.surgery.replace import replace_named

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.stages import KINDS, Axes, Stage, kind_of
+from pointwise.compression.forms.stages import KINDS, Axes, Stage, kind_of
 from pointwise.errors import first_line
 from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
 from pointwise.surgery.refusals import subclass_refusal

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from pointwise.compression.allocation import allocate
+from pointwise.compression.allocation.allocation import allocate
 from pointwise.compression.budget import Budget, limits_of
 from pointwise.compression.calibration import Data
 from pointwise.compression.compress import Evaluate, compress_measured
-from pointwise.compression.measure import SAMPLES, Logits, Measured, measure
-from pointwise.compression.report import CompressionReport
-from pointwise.compression.report_table import NAMES
+from pointwise.compression.reports.report import CompressionReport
+from pointwise.compression.reports.report_table import NAMES
+from pointwise.compression.statistics.measure import SAMPLES, Logits, Measured, measure
 from pointwise.inspection.plots import percent
 from pointwise.surgery.equivalence import Example
 

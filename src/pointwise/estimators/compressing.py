@@ -92,7 +92,7 @@ def apply_plans(network: Network, config: Mapping[str, Any]) -> tuple[Network, d
     entries: Sequence[Any] = config.get("compressed", ())
     if not entries:
         return network, {}
-    from pointwise.compression.plan import Plan
+    from pointwise.compression.plans.plan import Plan
 
     where = "config.json: compressed"
     plans = tuple(Plan.from_json(json.dumps(entry), where=where) for entry in entries)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pointwise.compression.forms.form import Fit, Problem, Rank
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
 from pointwise.functional.factor import SplitFactors
 
 

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from pointwise.compression.moments import Moments
-from pointwise.compression.stages import Axes, Stage
+from pointwise.compression.forms.stages import Axes, Stage
+from pointwise.compression.statistics.moments import Moments
 from pointwise.functional.factor import SplitFactors, split_by, split_factors
 from pointwise.functional.refit import centred_bias
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pointwise.compression.rows import Hook, first_argument, run_hooked
+from pointwise.compression.statistics.rows import Hook, first_argument, run_hooked
 from pointwise.surgery.equivalence import Example
 
 SMALLEST, LARGEST = 0.05, 20.0

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointwise.compression.calibration import Data
-from pointwise.compression.measure import Measured, pick_scores
-from pointwise.compression.recovery_data import Numbered, Samples, join_batches, read_samples
-from pointwise.compression.recovery_loss import (
+from pointwise.compression.fitting.recovery_data import (
+    Numbered,
+    Samples,
+    join_batches,
+    read_samples,
+)
+from pointwise.compression.fitting.recovery_loss import (
     Divergence,
     GivenLoss,
     OutputError,
@@ -19,6 +23,7 @@ from pointwise.compression.recovery_loss import (
     flat,
     label_error,
 )
+from pointwise.compression.statistics.measure import Measured, pick_scores
 from pointwise.errors import DataError
 from pointwise.surgery.equivalence import evaluating
 from pointwise.training import Objective, Rows, Settings, train

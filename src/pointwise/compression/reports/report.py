@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from pointwise.compression.report_table import render_text
+from pointwise.compression.reports.report_table import render_text
 from pointwise.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class CompressionReport:
         Returns:
             The page, to be written as UTF-8.
         """
-        from pointwise.compression.report_page import render_html
+        from pointwise.compression.reports.report_page import render_html
 
         return render_html(self, curve)
 

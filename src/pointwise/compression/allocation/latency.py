@@ -13,11 +13,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from pointwise.compression.candidates import Candidate, LayerCandidates
+from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
+from pointwise.compression.forms.stages import Axes
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.plan import PlannedLayer
-from pointwise.compression.report import Latency
-from pointwise.compression.stages import Axes
+from pointwise.compression.plans.plan import PlannedLayer
+from pointwise.compression.reports.report import Latency
 from pointwise.inspection.timing import Timer, take_turns
 from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.replace import replace_named
@@ -52,7 +52,7 @@ def time_candidates(
         The same with some ranks of each form, and the seconds of each candidate.
 
     Example:
-        >>> from pointwise.compression.measure import measure
+        >>> from pointwise.compression.statistics.measure import measure
         >>> model = nn.Sequential(nn.Linear(8, 8))
         >>> known = measure(model, torch.ones(1, 8))
         >>> timed = time_candidates(model, known.layers)

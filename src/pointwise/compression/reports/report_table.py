@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pointwise.inspection.plots import percent, short
 
 if TYPE_CHECKING:
-    from pointwise.compression.report import CompressionReport, LayerRow, Totals
+    from pointwise.compression.reports.report import CompressionReport, LayerRow, Totals
 
 WIDEST = 100
 """Columns of the table."""
@@ -110,7 +110,7 @@ def unit(report: "CompressionReport") -> str:
     Returns:
         Part of a sentence.
     """
-    from pointwise.compression.report import UNITS
+    from pointwise.compression.reports.report import UNITS
 
     return UNITS.get(report.unit, report.unit)
 

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from pointwise.compression.allocation import Allocation, Limits, allocate
+from pointwise.compression.allocation.allocation import Allocation, Limits, allocate
+from pointwise.compression.allocation.candidates import Candidate
+from pointwise.compression.allocation.latency import blank_model, handy, time_models, time_share
 from pointwise.compression.budget import Budget, check_met, limits_of
-from pointwise.compression.candidates import Candidate
-from pointwise.compression.latency import blank_model, handy, time_models, time_share
-from pointwise.compression.measure import Measured
+from pointwise.compression.statistics.measure import Measured
 from pointwise.inspection.timing import Timer, take_turns
 
 NEAR = 0.97

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pointwise.compression.candidates import Candidate, LayerCandidates
-from pointwise.compression.hull import lower_hull
-from pointwise.compression.knapsack import knapsack
+from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
+from pointwise.compression.allocation.hull import lower_hull
+from pointwise.compression.allocation.knapsack import knapsack
 
 STEPS = 100
 """Halvings of the price of a unit of cost."""
@@ -89,7 +89,7 @@ def allocate(layers: Sequence[LayerCandidates], limits: Limits) -> Allocation:
 
     Example:
         >>> from pointwise.compression.layers import FoundLayer
-        >>> from pointwise.compression.stages import Stage
+        >>> from pointwise.compression.forms.stages import Stage
         >>> layer = FoundLayer("a", Stage("linear", 4, 4), False, ((1, 4),), 4)
         >>> keep = Candidate("a", None, (), 16, 16, 0.0)
         >>> half = Candidate("a", "output", (1,), 8, 8, 1.0)

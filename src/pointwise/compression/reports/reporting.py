@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from pointwise.compression.allocation.candidates import Candidate
+from pointwise.compression.allocation.latency import summary, time_share
 from pointwise.compression.budget import Budget, Costs
-from pointwise.compression.candidates import Candidate
-from pointwise.compression.latency import summary, time_share
-from pointwise.compression.measure import Measured
-from pointwise.compression.plan import Plan, PlannedLayer
-from pointwise.compression.report import CompressionReport, LayerRow, Target, Totals
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.plans.plan import Plan, PlannedLayer
+from pointwise.compression.reports.report import CompressionReport, LayerRow, Target, Totals
+from pointwise.compression.statistics.measure import Measured
 from pointwise.surgery.swap import describe
 
 Times = tuple[Sequence[float], Sequence[float]]

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.patches import patch_rows
-from pointwise.compression.rows import Hook, KeptRows, Wanted, first_argument, run_hooked
-from pointwise.compression.running import RunningMoments
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.statistics.patches import patch_rows
+from pointwise.compression.statistics.rows import Hook, KeptRows, Wanted, first_argument, run_hooked
+from pointwise.compression.statistics.running import RunningMoments
 from pointwise.functional.refit import refit_last
 from pointwise.surgery.equivalence import Example
 

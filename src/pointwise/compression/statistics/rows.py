@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.patches import output_rows
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.statistics.patches import output_rows
 from pointwise.errors import DataError, first_line
 from pointwise.surgery.equivalence import Example, call, evaluating
 

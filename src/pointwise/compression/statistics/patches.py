@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
 
 LARGEST = 1 << 22
 """So many numbers of patches are written out at once."""

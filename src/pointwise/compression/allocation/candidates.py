@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pointwise.compression.allocation.hull import lower_hull
 from pointwise.compression.forms.form import (
     Form,
     Price,
@@ -18,9 +19,8 @@ from pointwise.compression.forms.form import (
     price,
 )
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.hull import lower_hull
 from pointwise.compression.layers import FoundLayer
-from pointwise.compression.moments import Moments
+from pointwise.compression.statistics.moments import Moments
 
 Unit = Literal["loss", "energy"]
 """``loss``: what the model's own loss would grow by, see ``fisher``; ``energy``: the error of the
@@ -96,7 +96,7 @@ class LayerCandidates:
             From the least error on; each further one saves less for each bit of error.
 
         Example:
-            >>> from pointwise.compression.stages import Stage
+            >>> from pointwise.compression.forms.stages import Stage
             >>> layer = FoundLayer("a", Stage("linear", 4, 4), False, ((1, 4),), 4)
             >>> steps = [(16, 0.0), (12, 3.0), (8, 2.0), (4, 8.0)]
             >>> some = [Candidate("a", None, (), macs, 0, error) for macs, error in steps]
@@ -174,7 +174,7 @@ def list_candidates(
         The candidates.
 
     Example:
-        >>> from pointwise.compression.stages import Stage
+        >>> from pointwise.compression.forms.stages import Stage
         >>> module = nn.Linear(8, 8)
         >>> found = FoundLayer("0", Stage.of(module), True, ((1, 8),), 4)
         >>> [(c.form, c.rank, c.macs) for c in list_candidates(found, module).candidates]

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pointwise.compression.allocation.candidates import LayerCandidates, Unit, list_candidates
+from pointwise.compression.allocation.latency import time_candidates, time_model
 from pointwise.compression.budget import Costs, count_costs
 from pointwise.compression.calibration import Data, batch_size, read_batches
-from pointwise.compression.candidates import LayerCandidates, Unit, list_candidates
-from pointwise.compression.fisher import EnergyLoss, LabelLoss, Loss
 from pointwise.compression.forms.form import Form
+from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.latency import time_candidates, time_model
 from pointwise.compression.layers import FoundLayers, find_layers
-from pointwise.compression.moments import Moments, gather_moments
-from pointwise.compression.stages import Stage
+from pointwise.compression.statistics.fisher import EnergyLoss, LabelLoss, Loss
+from pointwise.compression.statistics.moments import Moments, gather_moments
 from pointwise.errors import DataError, first_line
 from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
 from pointwise.errors import ModelFileError
 
 FORMAT = "pointwise compression plan"

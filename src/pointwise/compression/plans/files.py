@@ -14,13 +14,13 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
 from pointwise._atomic import read_current, replace_folder
-from pointwise.compression.plan import Plan
-from pointwise.compression.plan_schema import FORMAT, REMEDY
+from pointwise.compression.plans.plan import Plan
+from pointwise.compression.plans.plan_schema import FORMAT, REMEDY
 from pointwise.errors import ModelFileError, first_line
 from pointwise.networks._weights import load as load_weights
 
 if TYPE_CHECKING:
-    from pointwise.compression.report import CompressionReport
+    from pointwise.compression.reports.report import CompressionReport
 
 PLAN, WEIGHTS, REPORT = "plan.json", "model.safetensors", "report.json"
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pointwise.compression.plan_schema import FORMAT, VERSION, decode_plan
-from pointwise.compression.stages import Stage, kind_of
+from pointwise.compression.forms.stages import Stage, kind_of
+from pointwise.compression.plans.plan_schema import FORMAT, VERSION, decode_plan
 from pointwise.errors import ModelFileError, first_line
 from pointwise.modelfiles._json import encode_object
 from pointwise.surgery.replace import copy_model, replace_named

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.fisher import Loss, tapped
-from pointwise.compression.patches import input_rows, output_rows, patch_rows, patch_sum
-from pointwise.compression.running import RunningMoments
-from pointwise.compression.stages import Stage
+from pointwise.compression.forms.stages import Stage
+from pointwise.compression.statistics.fisher import Loss, tapped
+from pointwise.compression.statistics.patches import input_rows, output_rows, patch_rows, patch_sum
+from pointwise.compression.statistics.running import RunningMoments
 from pointwise.errors import DataError, first_line
 from pointwise.surgery.equivalence import Example, call, evaluating
 

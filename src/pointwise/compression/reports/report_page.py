@@ -5,8 +5,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pointwise._pages.page import page
-from pointwise.compression.report_charts import plot_errors, plot_trade_off
-from pointwise.compression.report_table import (
+from pointwise.compression.reports.report_charts import plot_errors, plot_trade_off
+from pointwise.compression.reports.report_table import (
     NAMES,
     error_of,
     left_by_reason,
@@ -20,7 +20,7 @@ from pointwise.compression.report_table import (
 from pointwise.inspection.plots import percent, short
 
 if TYPE_CHECKING:
-    from pointwise.compression.report import CompressionReport, LayerRow, Totals
+    from pointwise.compression.reports.report import CompressionReport, LayerRow, Totals
     from pointwise.compression.trade_off import TradeOff
 
 

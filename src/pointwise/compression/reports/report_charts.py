@@ -9,7 +9,7 @@ from pointwise._pages.svg import ACCENT, INK, MARK, MUTED, drawing, inline_svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pointwise.compression.report import CompressionReport
+    from pointwise.compression.reports.report import CompressionReport
     from pointwise.compression.trade_off import TradeOff
 
 HERE: dict[str, Any] = {"marker": "D", "color": MARK, "ms": 6.5, "mfc": "none", "mew": 1.4, "lw": 0}

@@ -1,0 +1,1 @@
+"""What a compression did, in text, tables and a page."""
