@@ -248,12 +248,12 @@ def peers(folder: Path) -> dict[str, tuple[str, Compress]]:
     """Tool and function of every peer by name; AIMET's evaluations are kept in a folder."""
     return {
         "AIMET spatial SVD, greedy": ("AIMET", aimet("spatial", folder)),
-        "AIMET weight SVD, greedy": ("AIMET", aimet("weight", folder)),
         "fasterai Tucker": ("fasterai", fasterai("tucker")),
         "fasterai SVD": ("fasterai", fasterai("svd")),
         "tensorly-torch Tucker": ("tensorly-torch", tensorly),
         "Torch-Pruning L2 group": ("Torch-Pruning", pruning("l2")),
         "Torch-Pruning Taylor, global": ("Torch-Pruning", pruning("taylor")),
+        "AIMET weight SVD, greedy": ("AIMET", aimet("weight", folder)),
     }
 
 
