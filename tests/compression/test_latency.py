@@ -12,7 +12,7 @@ from compress_models import MODELS, made
 from torch import nn
 from torch.testing import assert_close
 
-from pointwise.compression import choosing
+from pointwise.compression.allocation import choosing
 from pointwise.compression.allocation.candidates import LayerCandidates, list_candidates
 from pointwise.compression.allocation.choosing import choose
 from pointwise.compression.allocation.latency import blank_model, time_candidates, time_share

@@ -47,7 +47,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "appended_zeros": {"add_zero_attn": True, "batch_first": True},
     "all_appended": {"add_bias_kv": True, "add_zero_attn": True},
 }
-PAIRS = torch.rand(L, S) > 0.7
+
+
+def hidden(*size: int) -> Tensor:
+    """Pairs that may not attend; a query that may attend to nothing gives nan, in torch too."""
+    pairs = torch.rand(*size, generator=torch.Generator().manual_seed(0)) > 0.7
+    pairs[..., 0] = False
+    return pairs
+
+
+PAIRS = hidden(L, S)
 PADDING = torch.arange(S) >= torch.tensor([[S], [S - 2], [S - 3]])
 CAUSAL = nn.Transformer.generate_square_subsequent_mask(L, dtype=torch.float64)
 CALLS: dict[str, dict[str, Any]] = {
@@ -57,7 +66,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "pairs": {"attn_mask": PAIRS},
     "pairs_without_weights": {"attn_mask": PAIRS, "need_weights": False},
     "numbers": {"attn_mask": torch.randn(L, S, dtype=torch.float64), "need_weights": False},
-    "pairs_of_heads": {"attn_mask": (torch.rand(N * HEADS, L, S) > 0.7)},
+    "pairs_of_heads": {"attn_mask": hidden(N * HEADS, L, S)},
     "padding": {"key_padding_mask": PADDING},
     "padding_without_weights": {"key_padding_mask": PADDING, "need_weights": False},
     "padding_in_numbers": {"key_padding_mask": torch.randn(N, S, dtype=torch.float64)},

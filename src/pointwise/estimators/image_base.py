@@ -208,6 +208,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Iterator[Tensor]:
         """The network's outputs for new images, on the CPU, some images at a time."""
+        check_is_fitted(self, "network_")
         yield from image_outputs(self.network_, self._batches(X))
 
     def _batches(self, X: Any) -> Iterator[Tensor]:
