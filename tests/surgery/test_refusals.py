@@ -15,6 +15,7 @@ from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
 from pointwise.surgery.restoring import restore
 from pointwise.surgery.swap import describe
+from zoo_refusals import Branching, Listing, Reading
 
 ignore_old = pytest.mark.filterwarnings("ignore")
 
@@ -60,40 +61,6 @@ class Closing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(x)
-
-
-class Listing(nn.Module):
-    """A layer in the tree and in a plain list."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-        self.all = [self.fc]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.all[0](x)
-
-
-class Branching(nn.Module):
-    """Its way through depends on the values."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.a(x) if x.sum() > 0 else self.b(x)
-
-
-class Reading(nn.Module):
-    """It reads a layer's weights and never calls it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x @ self.fc.weight.T + self.fc.bias
 
 
 CALLED = "it is not called with the example: what reads its weights would pass by another"

@@ -73,14 +73,7 @@ def convert(
             "row or image for a folder; 3,224,224 otherwise.",
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Weights to load first: safetensors, or a checkpoint of which only weights are "
-            "read. Not for a folder, which has its own.",
-        ),
-    ] = None,
+    weights: options.Weights = None,
     whole_image: Annotated[
         bool,
         typer.Option(

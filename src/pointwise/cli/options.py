@@ -31,6 +31,14 @@ Labels = Annotated[
         "Default: the names of the folders, or the idx file of that name.",
     ),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Weights to load first: safetensors, or a checkpoint of which only weights are read. "
+        "Not for a folder, which has its own.",
+    ),
+]
 Columns = Annotated[
     str | None,
     typer.Option(help="Names of the columns, with commas, for a file without a header."),
