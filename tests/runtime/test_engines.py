@@ -217,6 +217,23 @@ def test_every_tail(positions: int, engine: Engine) -> None:
     assert_runs(PLAIN, x[0].T.contiguous(), engine)
 
 
+@needs_halide
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "float64"])
+@pytest.mark.parametrize("shape", [(1, 64, 5120), (1, 70, 5003), (3, 64, 4100), (1, 200, 4099)])
+def test_wide_planar_memory(shape: tuple[int, int, int], dtype: str) -> None:
+    chain = Chain(shape[1], [matrix(shape[1], 9), HIDDEN, matrix(9, 3)])
+    x = (50 * numbers(*shape).abs()).to(getattr(torch, dtype))
+    assert_runs(chain, x, "fused", atol=1e-4, rtol=1e-5)
+    assert_runs(chain, x[:, :, 3:], "fused", atol=1e-4, rtol=1e-5)
+
+
+@needs_halide
+def test_long_inputs_run_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pointwise.runtime.fused.SLICE_MACS", 1 << 20)
+    chain = Chain(64, [matrix(64, 9), HIDDEN, matrix(9, 3)])
+    assert_runs(chain, numbers(1, 64, 10_007).float(), "fused")
+
+
 @each_engine
 def test_tiles_that_outgrow_the_stack(engine: Engine) -> None:
     hidden, classes, members = 40, 700, 16

@@ -13,7 +13,15 @@ from pointwise.nn import MLP, LayerNorm
 from pointwise.runtime.chain import Activation, Chain, Softmax, Spread, Step
 from pointwise.runtime.reference import evaluate
 from pointwise.runtime.row_placement import runs_across
-from pointwise.runtime.schedules import Block, Machine, Schedule, choose_schedule
+from pointwise.runtime.schedules import (
+    STACK_BYTES,
+    Block,
+    Machine,
+    Schedule,
+    choose_schedule,
+    is_copied,
+    tiles_read,
+)
 from pointwise.runtime.stages import Layout
 
 AVX2 = "x86-64-linux-avx-avx2-f16c-fma-sse41"
@@ -67,6 +75,29 @@ def test_blocks_across_channels_fit_the_registers(c_out: int, machine: Machine) 
     assert block.outputs % machine.lanes == 0
     assert vectors * block.vectors + vectors + 1 < machine.registers
     assert schedule.tile % block.vectors == 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "positions", "apart", "expected"),
+    [
+        (63, 10_000, 40_000, False),
+        (64, 10_000, 40_000, True),
+        (64, 10_240, 40_960, False),
+        (159, 10_240, 40_960, False),
+        (160, 10_240, 40_960, True),
+        (160, 4095, 40_960, False),
+    ],
+)
+def test_wide_planar_memory_is_copied_first(
+    channels: int, positions: int, apart: int, expected: bool
+) -> None:
+    assert is_copied(channels, positions, apart) is expected
+
+
+@pytest.mark.parametrize("channels", [1, 64, 200, 256, 1000, 16_384])
+def test_what_is_copied_fits_the_stack(channels: int) -> None:
+    tiles = tiles_read(channels, 32, rows=False)
+    assert tiles == 1 or 4 * channels * 32 * tiles < STACK_BYTES
 
 
 def layout(**changes: Any) -> Layout:

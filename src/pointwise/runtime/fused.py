@@ -11,12 +11,16 @@ from torch import Tensor
 
 from pointwise.runtime.chain import Chain
 from pointwise.runtime.pipeline import Pipeline, build_pipeline
-from pointwise.runtime.schedules import TURNED_TILES, Machine
+from pointwise.runtime.schedules import PAGE_BYTES, TURNED_TILES, Machine, is_copied
 from pointwise.runtime.stages import HALIDE_TYPES, Layout
 
 SLICE_MACS = 1 << 30
 """One call of a pipeline does no more, a few hundredths of a second: meanwhile no other Python
 thread runs."""
+
+SLICE_POSITIONS = PAGE_BYTES // 4
+"""Slices begin where pages do, as far as the array does: vectors on two lines of the cache take
+longer to read."""
 
 PARALLEL_MACS = 1 << 22
 """From so many on a second thread helps."""
@@ -127,7 +131,8 @@ class Fused:
         few = positions < (self._fewest if batches == 1 else FEW_TILES * self._tile)
         longest = max(self._fewest, SLICE_MACS // self._macs)
         together = max(1, longest // positions)
-        far = any(_reach(t, together, longest) > FARTHEST for t in (x, out))
+        reached = longest + SLICE_POSITIONS
+        far = any(_reach(t, together, reached) > FARTHEST for t in (x, out))
         if few or far or not (_is_even(x) and _is_even(out)):
             self._gathered(x, out)
             return
@@ -141,7 +146,8 @@ class Fused:
         if slices == 1:
             self._call(x, out)
             return
-        size = max(-(-positions // slices), self._fewest)
+        size = -(-positions // slices)
+        size += -size % (SLICE_POSITIONS if size >= SLICE_POSITIONS else self._fewest)
         for start in range(0, positions, size):
             start = min(start, max(0, positions - self._fewest))
             some = slice(start, start + size)
@@ -174,7 +180,9 @@ class Fused:
         dtype = str(x.dtype).removeprefix("torch.")
         rows_in, rows_out = _is_rows(x), _is_rows(out)
         dense = rows_in and _is_dense(x) and (not rows_out or _is_dense(out))
-        bound = self._bind(Layout(dtype, rows_in, rows_out, parallel, dense))
+        apart = x.stride(1) * x.element_size()
+        copied = not rows_in and is_copied(x.shape[1], x.shape[2], apart)
+        bound = self._bind(Layout(dtype, rows_in, rows_out, parallel, dense, copied))
         made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
         arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
         if parallel:

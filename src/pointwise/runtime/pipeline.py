@@ -61,7 +61,7 @@ def build_pipeline(chain: Chain, layout: Layout, machine: Machine) -> Pipeline:
     writer = StepWriter(chain.c_in, members, layout, schedule)
     value = writer.run(chain.steps, writer.image())
     if not isinstance(chain.steps[-1] if chain.steps else None, Argmax):
-        value = writer.store(replace(value, stored=False, lies=False), "last")
+        value = writer.store(replace(value, stored=False), "last")
     placement = (RowPlacement if across else Placement)(writer)
     out = placement.output(value)
     signature = (chain.c_in, layout, machine, *writer.tokens)

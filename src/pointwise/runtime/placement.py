@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pointwise.runtime.schedules import TURNED_CHANNELS, TURNED_TILES, WRITTEN_OUT, turned_block
+from pointwise.runtime.schedules import (
+    STACK_BYTES,
+    TURNED_CHANNELS,
+    WRITTEN_OUT,
+    tiles_read,
+    turned_block,
+)
 from pointwise.runtime.stages import Func, Product, Stage, Value
 from pointwise.runtime.writer import Writer
-
-STACK_BYTES = 256 * 1024
-"""Threads of some systems have a stack of half a MiB."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,14 @@ class Placement:
     @property
     def span(self) -> int:
         """Positions that are read together: the fewest that the pipeline runs on."""
-        return self.w.schedule.tile * (1 if self.w.columns is None else TURNED_TILES)
+        return self.w.schedule.tile * self._read
+
+    @property
+    def _read(self) -> int:
+        """Tiles that are read together."""
+        if self.w.columns is None:
+            return 1
+        return tiles_read(self.w.c_in, self.w.schedule.tile, rows=self.w.layout.rows_in)
 
     def output(self, value: Value) -> Func:
         """Write the last value as the output, and schedule everything that it needs."""
@@ -43,7 +53,7 @@ class Placement:
         block = self.write(out, value, [*index[2:-1], tile, tiles, n])
         together = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
         if self.w.columns is not None:
-            self.read_rows(together)
+            self.read(*self.w.columns, together)
         level = (out, tile)
         if self.w.each is not None:
             member_level = (self.w.each, m)
@@ -122,7 +132,7 @@ class Placement:
 
     def memory(self) -> Any:
         """Where tiles live: on the stack if they fit there together."""
-        values = TURNED_TILES * self.w.c_in
+        values = self._read * self.w.c_in
         for stage in self.w.stages:
             values += stage.channels * (self.w.members if stage.across else 1)
         fits = values * self.w.schedule.tile * 4 <= STACK_BYTES
@@ -132,13 +142,18 @@ class Placement:
         """Run over positions by vectors."""
         func.split(self.w.p, self.w.p, self.w.v, self.w.schedule.lanes).vectorize(self.w.v)
 
-    def read_rows(self, level: tuple[Any, Any]) -> None:
+    def read(self, func: Func, image: Any, level: tuple[Any, Any]) -> None:
+        """Several tiles are read into cache at a time."""
+        func.compute_at(*level).store_in(self.memory())
+        if self.w.layout.rows_in:
+            self.read_rows(func, image)
+        else:
+            self.vectors(func)
+
+    def read_rows(self, func: Func, image: Any) -> None:
         """Rows are turned into columns in registers, on the way into cache."""
         hl, lanes, c = self.w.hl, self.w.schedule.lanes, self.w.c_in
-        assert self.w.columns is not None
-        func, image = self.w.columns
         outer, inner = hl.Var("outer"), hl.Var("inner")
-        func.compute_at(*level).store_in(self.memory())
         func.split(self.w.p, self.w.p, self.w.v, lanes)
         if self.w.layout.dense and c <= TURNED_CHANNELS:
             func.reorder(self.w.v, self.w.o, self.w.p, self.w.n)

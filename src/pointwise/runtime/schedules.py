@@ -42,12 +42,25 @@ after the terms would take as long as they do."""
 WIDEST = 16384
 """A tile of a wider layer falls out of every cache, and gains nothing."""
 
-COPIED_CHANNELS = 160
-"""From so many input channels on, a planar tile is copied together first: every channel lies in a
-page of its own, and a processor finds about a hundred at a time without looking them up."""
+STACK_BYTES = 256 * 1024
+"""Threads of some systems have a stack of half a MiB."""
 
 TURNED_TILES = 2
 """Tiles of rows that are turned together: what the second reads is on its way meanwhile."""
+
+COPIED_TILES = 8
+"""Tiles of planar channels that are copied together: a channel gives many lines of the cache in a
+row then, which a processor fetches ahead."""
+
+COPIED_CHANNELS, COPIED_APART = 160, 64
+"""From how many channels on planar memory is copied first. Every channel lies in a page of its own,
+and a processor finds about a hundred at a time without looking them up; where they do not lie whole
+pages apart, fewer are too many for it to fetch ahead."""
+
+COPIED_POSITIONS = 4096
+"""Fewer are not copied first: they may not come to whole runs of tiles."""
+
+PAGE_BYTES = 4096
 
 TURNED_CHANNELS, TURNED_BLOCK = 10, 4
 """Rows of so few channels are turned all at a time, those of more in blocks of so many channels:
@@ -206,3 +219,44 @@ def turned_block(channels: int, lanes: int) -> int:
         (3, 4)
     """
     return min(channels, lanes) if channels <= TURNED_CHANNELS else TURNED_BLOCK
+
+
+def tiles_read(channels: int, tile: int, *, rows: bool) -> int:
+    """Choose how many tiles are read together, of an input that is not read where it lies.
+
+    Args:
+        channels: Its channels.
+        tile: Positions of a tile.
+        rows: Whether the channels of a position lie side by side.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> [tiles_read(c, 32, rows=False) for c in (64, 256, 10_000)]
+        [8, 4, 1]
+    """
+    if rows:
+        return TURNED_TILES
+    fitting = STACK_BYTES * 4 // 5 // (4 * channels * tile)
+    return next((tiles for tiles in (COPIED_TILES, 4, 2) if tiles <= fitting), 1)
+
+
+def is_copied(channels: int, positions: int, bytes_apart: int) -> bool:
+    """Whether planar memory of float32 is copied together first, several tiles at a time.
+
+    Args:
+        channels: Its channels.
+        positions: Its positions.
+        bytes_apart: From a channel to the next.
+
+    Returns:
+        Whether it is.
+
+    Example:
+        >>> is_copied(64, 1024 * 1024, 4 * 1024 * 1024), is_copied(64, 1000 * 1000, 4 * 1000 * 1000)
+        (False, True)
+    """
+    if positions < COPIED_POSITIONS:
+        return False
+    return channels >= (COPIED_APART if bytes_apart % PAGE_BYTES else COPIED_CHANNELS)

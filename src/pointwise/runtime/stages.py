@@ -38,6 +38,7 @@ class Layout:
         parallel: Whether it runs on several threads.
         dense: Whether it reads rows, and all rows that it reads or writes follow one another
             without gaps.
+        copied: Whether planar channels are copied together first, several tiles at a time.
     """
 
     dtype: str
@@ -45,6 +46,7 @@ class Layout:
     rows_out: bool
     parallel: bool
     dense: bool = False
+    copied: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,6 @@ class Value:
         members: Whether each member has its own.
         stored: Whether reading it costs no arithmetic.
         product: The product that it ends in, if that is not yet stored.
-        lies: Whether reading it reads the input where it lies in memory.
     """
 
     at: Callable[[Place], Expr]
@@ -76,7 +77,6 @@ class Value:
     members: bool = False
     stored: bool = False
     product: "Product | None" = None
-    lies: bool = False
 
 
 @dataclass(frozen=True)

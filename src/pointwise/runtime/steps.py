@@ -27,7 +27,7 @@ from pointwise.runtime.chain import (
     Spread,
     Step,
 )
-from pointwise.runtime.schedules import COPIED_CHANNELS, FEW_TERMS
+from pointwise.runtime.schedules import FEW_TERMS
 from pointwise.runtime.stages import (
     Expr,
     Func,
@@ -40,9 +40,9 @@ from pointwise.runtime.stages import (
 )
 from pointwise.runtime.writer import Writer
 
-PART = 32
+PART = 64
 TWO_PARTS = 65
-"""From so many input channels on they are summed in parts of 32. One long sum of 130 terms was off
+"""From so many input channels on they are summed in parts of 64. One long sum of 130 terms was off
 by up to three times what PyTorch's products are."""
 
 
@@ -132,8 +132,6 @@ class StepWriter(Writer):
         block = self.schedule.block(c_out)
         weight, bias = _packed(step, parts, block.outputs)
         room = bias.shape[1]
-        if x.lies and c_in >= COPIED_CHANNELS:
-            x = replace(x, stored=False, lies=False)
         x = self.store(x, "read")
         w, b = self.constant(weight, "weight"), self.constant(bias, "bias")
         own = not x.members and step.groups > 1  # channels of the input that belong to members

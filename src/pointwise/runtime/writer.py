@@ -28,7 +28,7 @@ class Writer:
         inputs: Arguments of the pipeline so far.
         constants: The arrays for all arguments but the first.
         tokens: What the code depends on.
-        columns: Of an input in rows, its tile by columns, and the image.
+        columns: Of an input that is read several tiles at a time, those by columns, and the image.
         each: The outputs of all members, where they are averaged.
     """
 
@@ -58,13 +58,11 @@ class Writer:
         image.dim(1).set_bounds(0, c)
         self.inputs.append(image)
         value = Value(lambda at: hl.cast(hl.Float(32), image[at.p, at.o, self.n]), c, c)
-        if not self.layout.rows_in:
-            value.stored = value.lies = self.layout.dtype == "float32"
-            return value
-        image.dim(0).set_stride(c if self.layout.dense else hl.Expr())
-        image.dim(1).set_stride(1)
-        if self.schedule.across:
-            value.stored = True
+        if self.layout.rows_in:
+            image.dim(0).set_stride(c if self.layout.dense else hl.Expr())
+            image.dim(1).set_stride(1)
+        if self.schedule.across or not (self.layout.rows_in or self.layout.copied):
+            value.stored = self.layout.dtype == "float32"
             return value
         func = hl.Func("columns")
         func[self.p, self.o, self.n] = value.at(self.here)
