@@ -107,13 +107,13 @@ def keeping(call: Call, *arrays: Any) -> Call:
     return run
 
 
-def onnxruntime_peers(path: str, x: Tensor, like: Tensor, threads: int) -> dict[str, Call]:
+def onnxruntime_peers(path: str, x: Tensor, reused: Tensor, threads: int) -> dict[str, Call]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    array, out = x.numpy(), np.empty(like.shape, np.float32)
+    array, out = x.numpy(), reused.numpy()
     name = session.get_outputs()[0].name
     binding = session.io_binding()
     binding.bind_cpu_input("x", array)
@@ -124,10 +124,10 @@ def onnxruntime_peers(path: str, x: Tensor, like: Tensor, threads: int) -> dict[
     }
 
 
-def openvino_peers(path: str, x: Tensor, like: Tensor, threads: int) -> dict[str, Call]:
+def openvino_peers(path: str, x: Tensor, reused: Tensor, threads: int) -> dict[str, Call]:
     import openvino as ov
 
-    core, array = ov.Core(), x.numpy()
+    core, array, out = ov.Core(), x.numpy(), reused.numpy()
     peers: dict[str, Call] = {}
     for precision in ("f32", "bf16"):
         settings = {
@@ -138,20 +138,19 @@ def openvino_peers(path: str, x: Tensor, like: Tensor, threads: int) -> dict[str
         model = core.read_model(path)
         model.reshape(list(array.shape))
         compiled = core.compile_model(model, "CPU", settings)
-        fresh, reused = compiled.create_infer_request(), compiled.create_infer_request()
-        out = np.empty(like.shape, np.float32)
-        reused.set_input_tensor(ov.Tensor(array, shared_memory=True))
-        reused.set_output_tensor(ov.Tensor(out, shared_memory=True))
+        fresh, again = compiled.create_infer_request(), compiled.create_infer_request()
+        again.set_input_tensor(ov.Tensor(array, shared_memory=True))
+        again.set_output_tensor(ov.Tensor(out, shared_memory=True))
         peers[f"openvino {precision}"] = lambda r=fresh: np.array(r.infer({0: array})[0])
-        peers[f"openvino {precision}, reused"] = keeping(reused.infer, out)
+        peers[f"openvino {precision}, reused"] = keeping(again.infer, out)
     return peers
 
 
-def ours(net: nn.Module, x: Tensor, like: Tensor) -> dict[str, Call]:
+def ours(net: nn.Module, x: Tensor, out: Tensor) -> dict[str, Call]:
     chain = chain_of(net)
-    out = torch.empty_like(like)
     last = x.movedim(1, -1).contiguous().movedim(-1, 1)
-    out_last = like.movedim(1, -1).contiguous().movedim(-1, 1)
+    n, c, *sides = out.shape
+    out_last = out.view(n, *sides, c).movedim(-1, 1)
     fused, chunks = CompiledChain(chain, engine="fused"), CompiledChain(chain, engine="chunks")
     return {
         OURS: lambda: fused(x),
@@ -162,16 +161,17 @@ def ours(net: nn.Module, x: Tensor, like: Tensor) -> dict[str, Call]:
 
 
 def contenders(net: nn.Module, x: Tensor, threads: int, peers: bool) -> dict[str, Call]:
+    """All of them; those that use an output again share it, or large ones would fill the memory."""
     with torch.no_grad():
-        like = net(x)
-    calls = ours(net, x, like)
+        reused = net(x)
+    calls = ours(net, x, reused)
     if not peers:
         return calls
     calls |= torch_peers(net, x)
     with tempfile.TemporaryDirectory() as folder:
         for package, make in (("onnxruntime", onnxruntime_peers), ("openvino", openvino_peers)):
             if importlib.util.find_spec(package):
-                calls |= make(onnx_file(net, x, folder), x, like, threads)
+                calls |= make(onnx_file(net, x, folder), x, reused, threads)
     return calls
 
 
