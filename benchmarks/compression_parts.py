@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import compression_peers as others
 import pointwise.compression
 from compression_networks import NETWORKS, read
-from compression_subjects import SETS, Subject
+from compression_subjects import RESNET18, SETS, Subject
 from pointwise.compression import Budget, Compressed, allocate
 from pointwise.compression.allocation.latency import time_models
 from pointwise.compression.budget import count_costs, limits_of
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        data = "camvid" if self.key == "unet" else NETWORKS[self.key].data
+        data = {"unet": "camvid", RESNET18: "cifar"}.get(self.key) or NETWORKS[self.key].data
         return f"{self.subjects[0].title}, {SETS[data]}"
 
     @property

@@ -1,5 +1,6 @@
 """What benchmarks/compression.py compresses: trained networks, calibration images and scores."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,14 @@ from pointwise.surgery import to_torch
 IMAGES = {"unet": 256}
 """Calibration images, where they are not 1024: there are 367 training images in CamVid."""
 
-TITLES = {**{key: one.title for key, one in NETWORKS.items()}, "unet": "U-Net"}
+RESNET18 = "resnet18"
+"""Not trained: it is there for what its size costs."""
+
+TITLES = {
+    **{key: one.title for key, one in NETWORKS.items()},
+    "unet": "U-Net",
+    RESNET18: "ResNet-18 at 224 x 224",
+}
 
 SETS = {"mnist": "MNIST", "cifar": "the CIFAR copy", "camvid": "CamVid"}
 
@@ -84,6 +92,9 @@ def subjects(
             return
         for draw in range(seeds):
             yield unet_subject(unet, draw)
+        return
+    if key == RESNET18:
+        yield resnet18_subject(cache)
         return
     found = {seed: trained(key, seed, cache, start=start, say=say) for seed in range(seeds)}
     there = [seed for seed, one in found.items() if one is not None]
@@ -151,6 +162,32 @@ def unet_subject(folder: Path, draw: int) -> Subject:
         lambda one: overlap(one, test_x, test_y),
         lambda one: overlap(one, x[:32], y[:32]),
         lambda output: output,
+    )
+
+
+def resnet18_subject(cells: CellCache) -> Subject:
+    """torchvision's, with random weights, on CIFAR images drawn at 224 x 224."""
+    from torchvision_models import torchvision
+
+    assert cells.folder is not None
+    learn = read("cifar", cells.folder).learn
+    picked = drawn(len(learn.x), 0, RESNET18)
+    scale = ImageScale([127.5] * 3, [64.0] * 3)
+    x = nn.functional.interpolate(scale(learn.x[picked]), size=(224, 224), mode="bilinear")
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        network = torchvision.models.resnet18().train()
+        network(x[:64])  # random weights without statistics let no signal through
+    return Subject(
+        RESNET18,
+        0,
+        0,
+        network.eval(),
+        scale,
+        x,
+        learn.y[picked],
+        lambda _: math.nan,
+        lambda _: math.nan,
     )
 
 
