@@ -10,10 +10,8 @@ from torch import nn
 
 from pointwise.inspection.timing import Call
 from pointwise.surgery.respell import respell
-from pointwise.surgery.spelling_times import OWN
-from pointwise.surgery.spellings import (
-    Spelled,
-)
+from pointwise.surgery.spelling.spellings import Spelled
+from pointwise.surgery.spelling.times import OWN
 
 LAST = "channels-last weights"
 
@@ -121,7 +119,7 @@ def test_a_layer_that_wins_alone_only_is_left():
 
 
 SMALL = {
-    "margin": Told({LAST: 0.99}),  # less than the two percent that make a change worth it
+    "margin": Told({LAST: 0.993}),  # less than the one percent that makes a change worth it
     "noise": Told({LAST: 0.9}, spread=0.2),  # faster in the middle, not beyond doubt
     "slower": Told({LAST: 1.5}),
 }
@@ -149,6 +147,20 @@ def test_a_winner_must_win_again():
     assert swaps[0].after is None
     assert "the next, channels-last weights: 0.83x (0.83 to 0.83)" in swaps[0].reason
     assert not lies_last(new[0].weight)
+
+
+def test_the_fastest_of_noisy_rounds_is_timed_once_more():
+    class Settling(Told):
+        """The first heat of whole networks is noisy, the next one is not."""
+
+        def __call__(self, calls: Mapping[str, Call], *, seconds: float) -> dict[str, list[float]]:
+            self.spread = 0.2 if len(calls) > 2 else 0.0
+            return super().__call__(calls, seconds=seconds)
+
+    timer = Settling({LAST: 0.9})
+    _, swaps = respell(network().eval(), X, timer=timer, folding=True)
+    assert swaps[0].after == LAST
+    assert timer.heats[-1] == ["as given", LAST]
 
 
 def test_the_simpler_of_equals_stays():

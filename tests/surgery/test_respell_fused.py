@@ -8,8 +8,8 @@ from test_respell import LAST, Told, X
 from torch import nn
 
 from pointwise.runtime.parts import CompiledPart
-from pointwise.surgery.fused_chains import fuse_chains
 from pointwise.surgery.respell import respell
+from pointwise.surgery.spelling.fused_chains import fuse_chains
 
 
 @pytest.fixture(autouse=True)

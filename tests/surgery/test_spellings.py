@@ -12,7 +12,7 @@ from torch import nn
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.conversion import to_conv
 from pointwise.surgery.restoring import restore
-from pointwise.surgery.spellings import (
+from pointwise.surgery.spelling.spellings import (
     SPELLINGS,
     Spelled,
     is_pointwise,

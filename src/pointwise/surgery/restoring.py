@@ -8,7 +8,7 @@ from pointwise.surgery.conversion import eligibility
 from pointwise.surgery.over_values import carry, over
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.replace import replace
-from pointwise.surgery.spellings import Spelled
+from pointwise.surgery.spelling.spellings import Spelled
 from pointwise.surgery.swap import Swap
 
 

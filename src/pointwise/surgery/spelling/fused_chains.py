@@ -9,7 +9,7 @@ from pointwise.errors import first_line
 from pointwise.inspection.timing import Timer
 from pointwise.runtime import Chain, CompiledChain, read_chain
 from pointwise.runtime.parts import PYTORCH, CompiledPart, compile_parts, precision
-from pointwise.surgery.spellings import pointwise_layers
+from pointwise.surgery.spelling.spellings import pointwise_layers
 from pointwise.surgery.swap import Swap, describe
 
 

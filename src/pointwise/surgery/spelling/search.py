@@ -16,10 +16,10 @@ from pointwise.errors import PointwiseError, first_line
 from pointwise.inspection.timing import Call, Timer
 from pointwise.surgery.equivalence import Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
-from pointwise.surgery.fused_chains import compiled_parts, fuse_chains
 from pointwise.surgery.replace import copy_model, replace_named
-from pointwise.surgery.spelling_times import Choice, Given, layer_inputs, synchronized
-from pointwise.surgery.spellings import WORDS, Spelled
+from pointwise.surgery.spelling.fused_chains import compiled_parts, fuse_chains
+from pointwise.surgery.spelling.spellings import WORDS, Spelled
+from pointwise.surgery.spelling.times import Choice, Given, layer_inputs, synchronized
 from pointwise.surgery.swap import Swap
 
 AS_GIVEN = "as given"

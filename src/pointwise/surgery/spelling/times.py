@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pointwise.inspection.timing import Call, Speedup, Timer, speedup
 from pointwise.surgery.equivalence import evaluating
-from pointwise.surgery.spellings import Spelled, pointwise_layers, spellings_for
+from pointwise.surgery.spelling.spellings import Spelled, pointwise_layers, spellings_for
 from pointwise.surgery.swap import describe
 
 OWN = "own"
