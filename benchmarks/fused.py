@@ -274,12 +274,13 @@ def threads_alone(options: argparse.Namespace) -> None:
         x = torch.randn(1, channels[0], options.side, options.side)
         out = torch.zeros(1, channels[-1], options.side, options.side)
 
-        def on(threads: int, run: Any = run, x: Tensor = x, out: Tensor = out) -> Any:
+        seconds: dict[int, list[float]] = {1: [], 2: []}
+        for threads in (1, 2) * (1 + options.rounds):  # the first ones compile
             torch.set_num_threads(threads)
-            return run(x, out=out)
-
-        seconds = time_calls({"one": lambda: on(1), "two": lambda: on(2)}, options.rounds)
-        one, two = min(seconds["one"]), min(seconds["two"])
+            start = time.perf_counter()
+            run(x, out=out)
+            seconds[threads].append(time.perf_counter() - start)
+        one, two = min(seconds[1]), min(seconds[2])
         print(f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} |", flush=True)
     torch.set_num_threads(options.threads)
 

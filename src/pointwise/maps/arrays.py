@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pointwise.errors import DataError
@@ -21,9 +22,9 @@ Array = NDArray[Any]
 BLOCK_VALUES = 1 << 22
 """Values of a block, of all bands."""
 
-FEW_MACS, OTHER_WORK = 50_000_000_000, 300
-"""Maps of fewer MACs are done in PyTorch, within a second or two, before code for them has
-been compiled; what a pixel takes besides its MACs is as much work as 300 more."""
+FEW_MACS, OTHER_WORK = 20_000_000_000, 300
+"""Maps of fewer MACs than this, times PyTorch's threads, are done in PyTorch before code for them
+has been compiled; what a pixel takes besides its MACs is as much work as 300 more."""
 
 
 def map_array(
@@ -98,7 +99,7 @@ def map_array(
 def is_small(model: PixelModel, pixels: int) -> bool:
     """Whether the map is made before code for it could be compiled."""
     macs = sum(parameter.numel() for parameter in model.network.parameters())
-    return pixels * (macs + OTHER_WORK) < FEW_MACS
+    return pixels * (macs + OTHER_WORK) < FEW_MACS * torch.get_num_threads()
 
 
 @dataclass(frozen=True)

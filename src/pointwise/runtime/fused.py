@@ -182,7 +182,8 @@ class Fused:
         dense = rows_in and _is_dense(x) and (not rows_out or _is_dense(out))
         apart = x.stride(1) * x.element_size()
         copied = not rows_in and is_copied(x.shape[1], x.shape[2], apart)
-        bound = self._bind(Layout(dtype, rows_in, rows_out, parallel, dense, copied))
+        alone = parallel and x.shape[0] == 1
+        bound = self._bind(Layout(dtype, rows_in, rows_out, parallel, dense, copied, alone))
         made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
         arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
         if parallel:

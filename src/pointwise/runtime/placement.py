@@ -108,11 +108,12 @@ class Placement:
         hl = self.w.hl
         per_task = hl.Param(hl.Int(32), "per_task")
         self.w.inputs.append(per_task)
-        task, all_tiles = hl.Var("task"), hl.Var("all_tiles")
-        out.fuse(tiles, self.w.n, all_tiles)
-        out.split(all_tiles, task, all_tiles, per_task, hl.TailStrategy.GuardWithIf)
+        task = hl.Var("task")
+        if not self.w.layout.alone:  # to tell tile and sample apart slows narrow tiles
+            out.fuse(tiles, self.w.n, tiles)
+        out.split(tiles, task, tiles, per_task, hl.TailStrategy.GuardWithIf)
         out.parallel(task)
-        return all_tiles
+        return tiles
 
     def stages(self, level: tuple[Any, Any], member_level: tuple[Any, Any]) -> None:
         """Compute what is stored for a tile within its loop, and for a member within that."""

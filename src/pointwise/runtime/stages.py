@@ -39,6 +39,7 @@ class Layout:
         dense: Whether it reads rows, and all rows that it reads or writes follow one another
             without gaps.
         copied: Whether planar channels are copied together first, several tiles at a time.
+        alone: Whether several threads share a single sample.
     """
 
     dtype: str
@@ -47,6 +48,7 @@ class Layout:
     parallel: bool
     dense: bool = False
     copied: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True)
