@@ -17,11 +17,12 @@ from pointwise.nn.image import ImageNetwork, ImageScale
 from pointwise.studies.cells import CellCache
 from pointwise.surgery import to_torch
 
-IMAGES = {"unet": 256}
-"""Calibration images, where they are not 1024: there are 367 training images in CamVid."""
-
 RESNET18 = "resnet18"
 """Not trained: it is there for what its size costs."""
+
+IMAGES = {"unet": 256, RESNET18: 128}
+"""Calibration images, where they are not 1024: there are 367 training images in CamVid, and large
+images hold more positions each."""
 
 TITLES = {
     **{key: one.title for key, one in NETWORKS.items()},
