@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import compression_peers as others
 import pointwise.compression
-from compression_networks import NETWORKS, read
-from compression_subjects import RESNET18, SETS, Subject
+from compression_networks import read
+from compression_subjects import SETS, Subject
 from pointwise.compression import Budget, Compressed, allocate
 from pointwise.compression.allocation.latency import time_models
 from pointwise.compression.budget import count_costs, limits_of
@@ -62,9 +62,12 @@ class Job:
     say: Callable[[str], None]
 
     @property
+    def data(self) -> str:
+        return self.subjects[0].data
+
+    @property
     def title(self) -> str:
-        data = {"unet": "camvid", RESNET18: "cifar"}.get(self.key) or NETWORKS[self.key].data
-        return f"{self.subjects[0].title}, {SETS[data]}"
+        return f"{self.subjects[0].title}, {SETS[self.data]}"
 
     @property
     def seeds(self) -> str:
@@ -182,7 +185,7 @@ def oneshot(jobs: Sequence[Job]) -> None:
         row: list[object] = [job.title, job.seeds, score_range(job)]
         for place, share in enumerate(SHARES):
             points = lost(job, [ours_at(job, one, Budget(macs=share)) for one in every])
-            allowed = ALLOWED.get(NETWORKS[job.key].data if job.key in NETWORKS else "")
+            allowed = ALLOWED.get(job.data)
             row.append(mean_worst(points) + verdict(points, allowed and allowed[place]))
         rows.append(row)
         if job.key == "resnet20":
@@ -404,7 +407,7 @@ def recovery(jobs: Sequence[Job]) -> None:
 def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int) -> Result:
     def work() -> Result:
         assert job.cache.folder is not None
-        learn = read(NETWORKS[subject.key].data, job.cache.folder).learn
+        learn = read(subject.data, job.cache.folder).learn
         scale = subject.scale
         data = [(scale(x), y) for x, y in zip(learn.x.split(500), learn.y.split(500), strict=True)]
         ours = Ours(subject)

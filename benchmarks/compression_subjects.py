@@ -41,6 +41,7 @@ class Subject:
 
     Attributes:
         key: Which network.
+        data: Which images.
         training: Seed of its training.
         draw: Seed of the calibration images.
         network: The network, in evaluation mode.
@@ -53,6 +54,7 @@ class Subject:
     """
 
     key: str
+    data: str
     training: int
     draw: int
     network: nn.Module
@@ -115,6 +117,7 @@ def image_subject(key: str, training: int, draw: int, one: Trained, cache: CellC
     x, y = one.scale(images.learn.x[picked]), images.learn.y[picked]
     return Subject(
         key,
+        NETWORKS[key].data,
         training,
         draw,
         one.network,
@@ -154,6 +157,7 @@ def unet_subject(folder: Path, draw: int) -> Subject:
 
     return Subject(
         "unet",
+        "camvid",
         0,
         draw,
         network.eval(),
@@ -181,6 +185,7 @@ def resnet18_subject(cells: CellCache) -> Subject:
         network(x[:64])  # random weights without statistics let no signal through
     return Subject(
         RESNET18,
+        "cifar",
         0,
         0,
         network.eval(),

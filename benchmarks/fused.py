@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,14 +179,18 @@ def contenders(net: nn.Module, x: Tensor, threads: int, peers: bool) -> dict[str
 # --- Timing ---
 
 
-def time_calls(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each in each round; all take turns."""
+def time_calls(
+    calls: dict[str, Call], rounds: int, before: Callable[[str], object] = lambda _: None
+) -> dict[str, list[float]]:
+    """Seconds of each in each round, without those of ``before``; all take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with torch.no_grad():
-        for call in calls.values():
+        for name, call in calls.items():
+            before(name)
             call()
         for _ in range(rounds):
             for name, call in calls.items():
+                before(name)
                 start = time.perf_counter()
                 call()
                 seconds[name].append(time.perf_counter() - start)
@@ -274,13 +279,11 @@ def threads_alone(options: argparse.Namespace) -> None:
         x = torch.randn(1, channels[0], options.side, options.side)
         out = torch.zeros(1, channels[-1], options.side, options.side)
 
-        seconds: dict[int, list[float]] = {1: [], 2: []}
-        for threads in (1, 2) * (1 + options.rounds):  # the first ones compile
-            torch.set_num_threads(threads)
-            start = time.perf_counter()
-            run(x, out=out)
-            seconds[threads].append(time.perf_counter() - start)
-        one, two = min(seconds[1]), min(seconds[2])
+        call = partial(run, x, out=out)
+        seconds = time_calls(
+            {"1": call, "2": call}, options.rounds, lambda name: torch.set_num_threads(int(name))
+        )
+        one, two = min(seconds["1"]), min(seconds["2"])
         print(f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} |", flush=True)
     torch.set_num_threads(options.threads)
 

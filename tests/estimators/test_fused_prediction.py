@@ -23,7 +23,7 @@ def runs(monkeypatch) -> list[CompiledChain]:
         return made[-1]
 
     monkeypatch.setattr(base, "EXACT_ROWS", 0)
-    monkeypatch.setattr(fused, "FUSED_MACS", 0)
+    monkeypatch.setattr("pointwise.runtime.compiled.FEW_MACS", 0)
     monkeypatch.setattr(fused, "CompiledChain", listed)
     return made
 
@@ -49,7 +49,7 @@ def small(kind, **options):
 
 def as_in_pytorch(monkeypatch, predict, x):
     with monkeypatch.context() as changed:
-        changed.setattr(fused, "FUSED_MACS", np.inf)
+        changed.setattr("pointwise.runtime.compiled.FEW_MACS", np.inf)
         return predict(x)
 
 
@@ -85,7 +85,7 @@ def test_new_weights_are_seen(runs):
 def test_float64_and_few_rows_stay_in_pytorch(runs, monkeypatch):
     x, y = load_diabetes(return_X_y=True)
     small(PointwiseRegressor, precision="float64").fit(x, y).predict(x)
-    monkeypatch.setattr(fused, "FUSED_MACS", 1e9)
+    monkeypatch.setattr("pointwise.runtime.compiled.FEW_MACS", 1e9)
     small(PointwiseRegressor).fit(x, y).predict(x)
     assert not runs
 

@@ -292,7 +292,7 @@ def test_a_small_map_is_not_compiled_for(few, engine, expected, monkeypatch):
             super().__init__(model, output, engine="chunks")
 
     monkeypatch.setattr("pointwise.maps.arrays.Predictor", Seen)
-    monkeypatch.setattr("pointwise.maps.arrays.FEW_MACS", few)
+    monkeypatch.setattr("pointwise.runtime.compiled.FEW_MACS", few)
     map_array(small_model(), np.zeros((3, 4, 4)), engine=engine)
     assert asked == [expected]
 

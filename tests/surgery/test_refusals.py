@@ -73,6 +73,18 @@ class Refused:
     convert: Callable[..., Any] = to_pointwise
 
 
+HOOKS = (
+    ("forward", "register_forward_hook", "forward hooks"),
+    ("forward_pre", "register_forward_pre_hook", "forward pre-hooks"),
+    ("backward", "register_full_backward_hook", "backward hooks"),
+    ("backward_pre", "register_full_backward_pre_hook", "backward pre-hooks"),
+    ("state_dict", "register_state_dict_post_hook", "state dict hooks"),
+    ("state_dict_pre", "register_state_dict_pre_hook", "state dict pre-hooks"),
+    ("load_pre", "register_load_state_dict_pre_hook", "load state dict pre-hooks"),
+    ("load_post", "register_load_state_dict_post_hook", "load state dict post-hooks"),
+)
+"""What they are called here, how they are registered, and what a reason calls them."""
+
 REFUSED = {
     "stride": Refused(lambda: nn.Conv2d(4, 4, 1, stride=2), "stride (2, 2) drops positions"),
     "stride_of_one_axis": Refused(
@@ -108,38 +120,15 @@ REFUSED = {
     "own_forward": Refused(
         own_forward, "has a forward of its own on the instance, which would be lost"
     ),
-    "forward_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda layer: layer.register_forward_hook(noop)),
-        "has forward hooks: remove them first",
-    ),
-    "forward_pre_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda layer: layer.register_forward_pre_hook(noop)),
-        "has forward pre-hooks: remove them first",
-    ),
-    "backward_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda layer: layer.register_full_backward_hook(noop)),
-        "has backward hooks: remove them first",
-    ),
-    "backward_pre_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda one: one.register_full_backward_pre_hook(noop)),
-        "has backward pre-hooks: remove them first",
-    ),
-    "state_dict_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda one: one.register_state_dict_post_hook(noop)),
-        "has state dict hooks: remove them first",
-    ),
-    "state_dict_pre_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda one: one.register_state_dict_pre_hook(noop)),
-        "has state dict pre-hooks: remove them first",
-    ),
-    "load_pre_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda one: one.register_load_state_dict_pre_hook(noop)),
-        "has load state dict pre-hooks: remove them first",
-    ),
-    "load_post_hook": Refused(
-        lambda: with_(nn.Linear(4, 4), lambda one: one.register_load_state_dict_post_hook(noop)),
-        "has load state dict post-hooks: remove them first",
-    ),
+    **{
+        f"{kind}_hook": Refused(
+            lambda register=register: with_(
+                nn.Linear(4, 4), lambda layer: getattr(layer, register)(noop)
+            ),
+            f"has {words}: remove them first",
+        )
+        for kind, register, words in HOOKS
+    },
     "gradient_hook": Refused(
         lambda: with_(nn.Linear(4, 4), lambda one: one.weight.register_hook(noop)),
         "its weight has gradient hooks: remove them first",

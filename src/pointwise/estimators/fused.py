@@ -11,10 +11,7 @@ from pointwise.nn import TableNetwork
 from pointwise.runtime import Chain, CompiledChain, read_chain
 from pointwise.runtime import compile as compile_network
 from pointwise.runtime.chain import Scale
-
-FUSED_MACS = 20_000_000_000
-"""Predictions of fewer MACs than this, times PyTorch's threads, may be over before the code for
-them has been made: by a single thread, which PyTorch's products do 17 billion of in a second."""
+from pointwise.runtime.compiled import pays_to_compile
 
 PATIENCE_S = 30.0
 """Once images have taken so long, a few seconds are spent on finding out what gains in their
@@ -54,7 +51,7 @@ def fused_outputs(network: TableNetwork, x: Tensor) -> Callable[[Tensor], Tensor
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return None
     macs = len(x) * sum(p.numel() for p in network.mlp.parameters())
-    if macs < FUSED_MACS * torch.get_num_threads():
+    if not pays_to_compile(macs):
         return None
     chain = read_chain(network)
     if isinstance(chain, str) or not isinstance(chain.steps[-1], Scale):

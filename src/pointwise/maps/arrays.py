@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pointwise.errors import DataError
@@ -15,16 +14,15 @@ from pointwise.maps.outputs import Asked, plan_output
 from pointwise.maps.pixel_model import PixelModel, as_pixel_model
 from pointwise.maps.predictor import Predictor
 from pointwise.maps.ranges import SAMPLED, warn_of_far_pixels
-from pointwise.runtime.compiled import Engine
+from pointwise.runtime.compiled import Engine, pays_to_compile
 
 Array = NDArray[Any]
 
 BLOCK_VALUES = 1 << 22
 """Values of a block, of all bands."""
 
-FEW_MACS, OTHER_WORK = 20_000_000_000, 300
-"""Maps of fewer MACs than this, times PyTorch's threads, are done in PyTorch before code for them
-has been compiled; what a pixel takes besides its MACs is as much work as 300 more."""
+OTHER_WORK = 300
+"""What a pixel takes besides its MACs is as much work as so many more."""
 
 
 def map_array(
@@ -99,7 +97,7 @@ def map_array(
 def is_small(model: PixelModel, pixels: int) -> bool:
     """Whether the map is made before code for it could be compiled."""
     macs = sum(parameter.numel() for parameter in model.network.parameters())
-    return pixels * (macs + OTHER_WORK) < FEW_MACS * torch.get_num_threads()
+    return not pays_to_compile(pixels * (macs + OTHER_WORK))
 
 
 @dataclass(frozen=True)

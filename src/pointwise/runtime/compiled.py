@@ -17,6 +17,26 @@ ENGINES = ("auto", "fused", "chunks")
 
 NO_HALIDE = "halide is not installed: pip install 'pointwise[fast]'"
 
+FEW_MACS = 20_000_000_000
+"""Fewer MACs than this, times PyTorch's threads, may be over before the code for them has been
+made: by a single thread, which PyTorch's products do 17 billion of in a second."""
+
+
+def pays_to_compile(macs: float) -> bool:
+    """Whether so much work is to be done that code for it is made first.
+
+    Args:
+        macs: Multiply-adds of a whole prediction.
+
+    Returns:
+        Whether there are enough for the threads that PyTorch uses now.
+
+    Example:
+        >>> pays_to_compile(1e6), pays_to_compile(1e15)
+        (False, True)
+    """
+    return macs >= FEW_MACS * torch.get_num_threads()
+
 
 class CompiledChain:
     """Runs a chain on arrays.

@@ -161,9 +161,9 @@ def _decide(search: Search, seconds: float) -> tuple[Variant, str]:
     first = search.times(order, seconds / 2)
     champions = _climb(first, order)
     # the fastest goes on without proof, too: of many networks there may be too few rounds for one
-    fastest = max(order, key=lambda one: speedup(first[champions[-1]], first[one]).ratio)
-    ahead = speedup(first[champions[-1]], first[fastest]).ratio
-    if fastest not in champions and ahead > 1 + MARGIN:
+    ratios = {one: speedup(first[champions[-1]], first[one]).ratio for one in order}
+    fastest = max(order, key=ratios.__getitem__)
+    if fastest not in champions and ratios[fastest] > 1 + MARGIN:
         champions.append(fastest)
     rest = [one for one in order if one not in champions]
     if len(champions) > 1:
