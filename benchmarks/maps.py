@@ -191,6 +191,7 @@ def child(source: str, network: str, compress: Any) -> None:
         before = peak_mb()
         first = map_files(model, scene, out, output=plan, compress=compress)
         extra = peak_mb() - before
+        out.unlink()  # a map that is replaced is freed, a third of a second for 1.6 GB
         found = map_files(model, scene, out, output=plan, compress=compress)
     size = min(IN_MEMORY if members == 1 else IN_MEMORY // 4, found.width)
     with open_scene(source) as scene:
