@@ -14,6 +14,9 @@ from pointwise.surgery.axes import is_transposed
 from pointwise.surgery.equivalence import call
 
 
+SAMPLES = 16
+
+
 def prepare(model: nn.Module, x: Any) -> None:
     """Draw what a fresh network leaves at 0, 1 or a tiny constant, and calibrate its norms."""
     for module in model.modules():
@@ -35,9 +38,13 @@ def prepare(model: nn.Module, x: Any) -> None:
 
 
 def _draw(values: Tensor) -> None:
-    """Constant parameters become random ones: scales about 1, offsets about 0, matrices by size.
+    """Constant parameters become random ones: scales, offsets, matrices by size.
 
     So do matrices that are drawn tiny, as BEiT's head is: before its offset no error would show.
+    Offsets are more often positive, and as large as the scales: then most units are on, as many as
+    keep a change of the input at its size on its way to the output. With offsets about 0 deep
+    random networks are chaotic (Poole et al., Exponential expressivity in deep neural networks
+    through transient chaos, 2016): a ResNet-152 makes its own rounding 10,000 times larger.
     """
     usual = values[0].numel() ** -0.5
     is_matrix = values.ndim > 1 and values.squeeze().ndim > 1
@@ -46,14 +53,14 @@ def _draw(values: Tensor) -> None:
     if is_matrix:
         values.normal_(0, usual)
     elif values.flatten()[0] == 0:
-        values.normal_(0, 0.2)
+        values.uniform_(-0.5, 1.5)
     else:
-        values.uniform_(0.5, 1.5)
+        values.uniform_(0.5, 1)
 
 
 def _more(x: Tensor) -> Tensor:
-    """Another input like it, of at least four samples."""
-    shape = (max(4, len(x)), *x.shape[1:])
+    """Another input like it, of as many samples as it takes to know a norm's statistics."""
+    shape = (max(SAMPLES, len(x)), *x.shape[1:])
     return torch.randn(shape) if x.is_floating_point() else torch.randint(5, 90, shape)
 
 
