@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import compression_parts as parts
-from compression_parts import Job
+from compression_jobs import Job
 from compression_subjects import RESNET18, TITLES, subjects
 from pointwise.studies.cells import CellCache
 

@@ -13,7 +13,6 @@ from torch.utils._pytree import tree_map_only
 from pointwise.surgery.axes import is_transposed
 from pointwise.surgery.equivalence import call
 
-
 SAMPLES = 16
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,20 @@ from torch.testing import assert_close
 from pointwise.compression.allocation import choosing
 from pointwise.compression.allocation.candidates import LayerCandidates, list_candidates
 from pointwise.compression.allocation.choosing import choose
-from pointwise.compression.allocation.latency import blank_model, time_candidates, time_share
-from pointwise.compression.budget import Budget
-from pointwise.compression.compress import compress
+from pointwise.compression.allocation.latency import (
+    Laid,
+    blank_model,
+    lay_fastest,
+    time_candidates,
+    time_share,
+)
+from pointwise.compression.budget import Budget, count_costs
+from pointwise.compression.compress import Compressed, compress
 from pointwise.compression.layers import find_layers
+from pointwise.compression.plans.files import load, save
 from pointwise.compression.statistics.measure import measure
+from pointwise.surgery.equivalence import Example
+from pointwise.surgery.spelling.orders import lies_last
 
 
 class CountedTimer:
@@ -36,11 +46,15 @@ class CountedTimer:
         return {name: [1.0 + place, 2.0] for place, name in enumerate(calls)}
 
 
+def laid(model: nn.Module) -> Laid:
+    return Laid(model, 1.0, 1.0)
+
+
 def test_equal_shapes_are_timed_once() -> None:
     model = nn.Sequential(nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 32), nn.Linear(32, 16))
     known = measure(model, torch.ones(3, 32))
     timer = CountedTimer()
-    first, second, third = time_candidates(model, known.layers, timer=timer)
+    first, second, third = time_candidates(laid(model), known.layers, timer=timer)
     assert timer.calls == [len(first.candidates), len(third.candidates)]
     assert [one.seconds for one in first.candidates] == [one.seconds for one in second.candidates]
     assert first.candidates[0].seconds == 1.0
@@ -50,7 +64,7 @@ def test_equal_shapes_are_timed_once() -> None:
 def test_calls_of_a_layer_add_up() -> None:
     model, example, _ = made(MODELS["twice"])
     known = measure(model, example)
-    timed = time_candidates(model, known.layers, timer=CountedTimer())
+    timed = time_candidates(laid(model), known.layers, timer=CountedTimer())
     (inner,) = (layer for layer in timed if layer.layer.path == "inner")
     assert inner.candidates[0].seconds == 2.0
 
@@ -77,19 +91,25 @@ def wide() -> nn.Module:
 @pytest.fixture
 def timed_by_macs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates take as long as they have multiply-adds, however busy the machine is."""
-    home, total = sys.modules[measure.__module__], []
+    home = sys.modules[measure.__module__]
 
-    def candidates(_: nn.Module, layers: Sequence[LayerCandidates]) -> tuple[LayerCandidates, ...]:
-        total.append(sum(layer.candidates[0].macs for layer in layers))
+    def candidates(laid: Laid, layers: Sequence[LayerCandidates]) -> tuple[LayerCandidates, ...]:
+        each = laid.seconds / laid.given_s
         return tuple(
             replace(
-                layer, candidates=tuple(replace(one, seconds=one.macs) for one in layer.candidates)
+                layer,
+                candidates=tuple(replace(one, seconds=one.macs * each) for one in layer.candidates),
             )
             for layer in layers
         )
 
     monkeypatch.setattr(home, "time_candidates", candidates)
-    monkeypatch.setattr(home, "time_model", lambda *_: float(total[-1]))
+
+    def lay(model: nn.Module, example: Example) -> Laid:
+        seconds = float(count_costs(model, example).macs)
+        return Laid(model, seconds, seconds)
+
+    monkeypatch.setattr(home, "lay_fastest", lay)
 
 
 @pytest.mark.usefixtures("timed_by_macs")
@@ -144,7 +164,7 @@ def test_ranks_that_hardware_likes_are_timed_first() -> None:
     model = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 12, 3))
     found = find_layers(model, torch.ones(1, 64, 5, 5)).layers
     layers = [list_candidates(one, model.get_submodule(one.path), beaten=True) for one in found]
-    wide, narrow = time_candidates(model, layers, timer=CountedTimer())
+    wide, narrow = time_candidates(laid(model), layers, timer=CountedTimer())
     ranks: dict[str | None, list[tuple[int, ...]]] = {}
     for one in wide.candidates:
         ranks.setdefault(one.form, []).append(one.rank)
@@ -172,3 +192,87 @@ def test_blank_layers_give_no_zeros() -> None:
     again = blank_model(model, known.layers, chosen)
     for name, value in blank.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
+
+
+class LastTimer:
+    """Says that whole models take half as long once a weight lies channels-last."""
+
+    def __init__(self, factor: float = 0.5) -> None:
+        self.factor = factor
+
+    def __call__(self, calls: Mapping[str, Any], *, seconds: float) -> dict[str, list[float]]:
+        return {name: [self.factor if name == "after" else 1.0] for name in calls}
+
+
+class Viewing(nn.Module):
+    """Reads its map as one row, which needs planar memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).view(len(x), -1)
+
+
+def kernels(model: nn.Module) -> list[torch.Tensor]:
+    """Weights whose order in memory can be told."""
+    return [p for p in model.parameters() if p.ndim == 4 and p[0, 0].numel() > 1 < p.shape[1]]
+
+
+def test_the_faster_memory_order_is_taken() -> None:
+    model, example, _ = made(MODELS["cnn"])
+    found = lay_fastest(model, example, timer=LastTimer())
+    assert (found.given_s, found.seconds) == (1.0, 0.5)
+    assert kernels(found.model)
+    assert all(map(lies_last, kernels(found.model)))
+    assert not any(map(lies_last, kernels(model)))
+    assert found.last
+    assert_close(found.model(example), model(example))
+
+
+def test_the_given_order_stays_if_no_other_is_faster() -> None:
+    model, example, _ = made(MODELS["cnn"])
+    found = lay_fastest(model, example, timer=LastTimer(0.99))
+    assert found.model is model
+    assert found.last == frozenset()
+    last = lay_fastest(model, example.to(memory_format=torch.channels_last), timer=LastTimer(0.99))
+    assert last.last  # the input lies so, and the maps follow
+
+
+def test_a_model_that_needs_its_memory_order_keeps_it() -> None:
+    model = Viewing().eval()
+    assert lay_fastest(model, torch.randn(2, 4, 9, 9), timer=LastTimer(0.1)).model is model
+
+
+@pytest.fixture
+def channels_last_wins(timed_by_macs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laying weights channels-last takes a third off, and the final timing says the same."""
+
+    def lay(model: nn.Module, example: Example) -> Laid:
+        seconds = float(count_costs(model, example).macs)
+        found = lay_fastest(model, example, timer=LastTimer())
+        return replace(found, given_s=seconds, seconds=seconds * 2 / 3)
+
+    monkeypatch.setattr(sys.modules[measure.__module__], "lay_fastest", lay)
+    taken = ([3.0], [2.0])
+    monkeypatch.setattr(sys.modules[compress.__module__], "time_models", lambda *_: taken)
+    monkeypatch.setattr(choosing, "time_models", lambda *_, timer: taken)
+
+
+@pytest.mark.usefixtures("channels_last_wins")
+def test_a_memory_order_may_be_all_that_it_takes(tmp_path: Path) -> None:
+    model, example, batches = made(MODELS["cnn"])
+    done: Compressed = compress(model, Budget(latency=0.9), example, data=batches)
+    assert done.plan.layers == ()
+    assert done.plan.channels_last
+    assert all(map(lies_last, kernels(done.model)))
+    assert_close(done.model(example), model(example))
+    note = done.report.notes[-1]
+    assert note.startswith("The weights of convolutions lie channels-last: that alone made it 1.50")
+    (target,) = done.report.targets
+    assert target.met
+    save(done, tmp_path / "small")
+    again = load(tmp_path / "small", made(MODELS["cnn"])[0])
+    assert all(map(lies_last, kernels(again)))
+    assert_close(again(example), done.model(example), rtol=0, atol=0)

@@ -12,6 +12,7 @@ from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.plans.plan import Plan, PlannedLayer, describe_stages
 from pointwise.errors import ModelFileError
+from pointwise.surgery.spelling.orders import lies_last
 
 
 def test_a_layer_that_is_the_model_is_replaced():
@@ -52,6 +53,21 @@ def test_a_plan_without_layers_gives_a_copy():
     built = Plan((), "Sequential").apply(model)
     assert built is not model
     torch.testing.assert_close(built.eval()(X), model.eval()(X))
+
+
+def test_a_plan_says_how_weights_lie():
+    plan = dataclasses.replace(compressed().plan, channels_last=True)
+    built = Plan.from_json(plan.to_json()).apply(net())
+    kernel = built[3][1].weight
+    assert kernel.shape[-2:] == (3, 3)
+    assert lies_last(kernel)
+
+
+def test_plans_of_the_first_version_are_read():
+    plan = compressed().plan
+    old = {**json.loads(plan.to_json()), "version": 1}
+    del old["channels_last"]
+    assert Plan.from_json(json.dumps(old)) == dataclasses.replace(plan, version=1)
 
 
 def test_stages_are_described_in_short():
@@ -137,8 +153,8 @@ DAMAGED = {
         "p must have the format 'pointwise compression plan', got 'x'",
     ),
     "newer": (
-        lambda plan: entry(entry(plan, "version", value=2), "package", value="9.0"),
-        "p has version 2, this pointwise reads up to 1: install pointwise 9.0 or newer",
+        lambda plan: entry(entry(plan, "version", value=3), "package", value="9.0"),
+        "p has version 3, this pointwise reads up to 2: install pointwise 9.0 or newer",
     ),
     "lacking": (lambda plan: entry(plan, "model", value=None), "p lacks 'model'" + AGAIN),
     "too much": (

@@ -74,7 +74,8 @@ def compress(
     Args:
         model: The model; it is left as it is, and so is torch's random state.
         budget: What the result may cost. A share of the time is measured here, with the example
-            and torch's threads as they are; if nothing is faster, the layers stay as they are.
+            and torch's threads as they are. The weights of convolutions are laid channels-last
+            where that is faster: it costs no accuracy. If nothing is faster, all stays as it is.
         example: An input, on which costs are counted: a tensor, a sequence of arguments, or a
             mapping of arguments by name.
         data: Inputs such as the model is made for: batches, each a tensor, a tuple or a list whose
@@ -169,6 +170,7 @@ def _compress(
             with kept_buffers(built):
                 times = time_models(known.model, built, known.example)
             if time_share(*times) >= 1:
+                known = replace(known, laid=None)
                 chosen = tuple(layer.candidates[0] for layer in known.layers)
                 built, errors = _built(known, chosen)
                 times = (times[0], times[0])
@@ -216,7 +218,7 @@ def _build(known: Measured, changed: Mapping[str, Candidate]) -> nn.Module:
         moments = known.moments.get(path)
         return build(one, module, moments, unit=known.unit, mixtures=mixtures[path])
 
-    built, swaps = replace_named(known.model, rule)
+    built, swaps = replace_named(known.model if known.laid is None else known.laid.model, rule)
     for swap in swaps:
         if swap.after is None and swap.path in changed:  # ``find_layers`` saw nothing against it
             raise DifferenceError(f"{swap.path!r} cannot be replaced: {swap.reason}")

@@ -17,11 +17,11 @@ from pointwise.inspection.timing import Speedup, Timer, speedup, take_turns
 from pointwise.surgery.equivalence import TOLERANCES
 from pointwise.surgery.replace import copy_model
 from pointwise.surgery.spelling.fused_chains import chain_swaps, take_over
+from pointwise.surgery.spelling.orders import planar_weights
 from pointwise.surgery.spelling.search import (
     FUSED,
     Search,
     Variant,
-    planar_weights,
     respell_layers,
     rewrite,
 )

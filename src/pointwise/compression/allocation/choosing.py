@@ -4,7 +4,13 @@ from dataclasses import replace
 
 from pointwise.compression.allocation.allocation import Allocation, Limits, allocate
 from pointwise.compression.allocation.candidates import Candidate
-from pointwise.compression.allocation.latency import blank_model, handy, time_models, time_share
+from pointwise.compression.allocation.latency import (
+    Laid,
+    blank_model,
+    handy,
+    time_models,
+    time_share,
+)
 from pointwise.compression.budget import Budget, check_met, limits_of
 from pointwise.compression.statistics.measure import Measured
 from pointwise.inspection.timing import Timer, take_turns
@@ -33,26 +39,25 @@ def choose(known: Measured, budget: Budget, *, timer: Timer = take_turns) -> tup
     limits = limits_of(budget, known.whole, known.layers)
     if budget.latency is None:
         return _allocate(known, limits, budget).chosen
-    if known.seconds is None:
+    if known.laid is None:
         raise ValueError("a budget of latency needs what measure(timed=True) found out")
-    return _choose_by_time(known, limits, budget, budget.latency, timer)
+    return _choose_by_time(known, known.laid, limits, budget, budget.latency, timer)
 
 
 def _choose_by_time(
-    known: Measured, limits: Limits, budget: Budget, asked: float, timer: Timer
+    known: Measured, laid: Laid, limits: Limits, budget: Budget, asked: float, timer: Timer
 ) -> tuple[Candidate, ...]:
     """The best choice by the times of single layers, that is fast enough as a whole."""
-    assert known.seconds is not None, "a timed model"
-    stays = max(0.0, known.seconds - sum(one.candidates[0].seconds for one in known.layers))
+    stays = max(0.0, laid.seconds - sum(one.candidates[0].seconds for one in known.layers))
     aim = asked
     best: tuple[float, float, tuple[Candidate, ...]] | None = None
     for _ in range(TRIES):
-        seconds = max(aim * known.seconds - stays, 1e-9 * known.seconds)
+        seconds = max(aim * laid.given_s - stays, 1e-9 * laid.given_s)
         found = allocate(known.layers, replace(limits, seconds=seconds))
         for name, limit in limits.given().items():
             if found.costs[name] > limit:
                 check_met(budget, met=False)
-        model = blank_model(known.model, known.layers, found.chosen)
+        model = blank_model(laid.model, known.layers, found.chosen)
         share = time_share(*time_models(known.model, model, known.example, timer=timer))
         this = (max(0.0, share - asked), found.error, found.chosen)
         if best is None or this[:2] < best[:2]:

@@ -7,11 +7,11 @@ candidate is timed on inputs of its shape, once for each shape, beside the layer
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
 from pointwise.compression.forms.stages import Axes
@@ -19,8 +19,14 @@ from pointwise.compression.forms.table import FORMS
 from pointwise.compression.plans.plan import PlannedLayer
 from pointwise.compression.reports.report import Latency
 from pointwise.inspection.timing import Timer, take_turns
-from pointwise.surgery.equivalence import Example, call, evaluating
-from pointwise.surgery.replace import replace_named
+from pointwise.surgery.equivalence import Example, call, check_equivalent, evaluating
+from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.spelling.orders import (
+    FORMATS,
+    lay_channels_last,
+    lies_last,
+    planar_weights,
+)
 
 RANKS_EACH = 8
 """Ranks of a form that are timed."""
@@ -37,14 +43,95 @@ quick_turns: Timer = partial(take_turns, fewest=5, most=25)
 MODEL_S = 1.5
 """Seconds to time whole models."""
 
+ORDER_GAIN = 0.02
+"""Share of the time that another memory order must save to be taken."""
+
+ORDER_RTOL = 1e-3
+"""What outputs in another memory order may differ by: a wrong view of memory differs by all."""
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A model in the memory order that is fastest, and the seconds of it and of the given one.
+
+    Attributes:
+        model: The given model itself, or a copy whose convolutions' weights lie channels-last.
+        given_s: The least seconds of the given one.
+        seconds: The least seconds of this one.
+        last: Paths of modules whose input lies channels-last.
+    """
+
+    model: nn.Module
+    given_s: float
+    seconds: float
+    last: frozenset[str] = frozenset()
+
+
+def lay_fastest(model: nn.Module, example: Example, *, timer: Timer = take_turns) -> Laid:
+    """Find the memory order of a model's convolutions in which it is fastest.
+
+    Another order costs nothing, and tells how long the layers take that could be cheaper.
+
+    Args:
+        model: The model; it is left as it is.
+        example: An input.
+        timer: Times calls against one another.
+
+    Returns:
+        The model, or a channels-last copy that is faster and gives the same.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 8))
+        >>> lay_fastest(model, torch.ones(1, 8)).model is model
+        True
+    """
+    if next(planar_weights(model), None) is not None:
+        other = copy_model(model)
+        lay_channels_last(other)
+        if _gives_the_same(model, other, example):
+            before, after = time_models(model, other, example, timer=timer)
+            if time_share(before, after) < 1 - ORDER_GAIN:
+                return Laid(other, min(before), min(after), _read_last(other, example))
+    seconds = time_model(model, example, timer=timer)
+    return Laid(model, seconds, seconds, _read_last(model, example))
+
+
+def _gives_the_same(model: nn.Module, other: nn.Module, example: Example) -> bool:
+    try:
+        check_equivalent(model, other, example, rtol=ORDER_RTOL)
+    except (AttributeError, RuntimeError, TypeError, ValueError):  # some views need one order
+        return False
+    return True
+
+
+def _read_last(model: nn.Module, example: Example) -> frozenset[str]:
+    """The modules whose input lies channels-last."""
+    found: set[str] = set()
+
+    def hook(path: str) -> Callable[..., None]:
+        def note(_: nn.Module, args: tuple[object, ...]) -> None:
+            if args and isinstance(args[0], Tensor) and lies_last(args[0]):
+                found.add(path)
+
+        return note
+
+    handles = [one.register_forward_pre_hook(hook(path)) for path, one in model.named_modules()]
+    try:
+        with evaluating(model), torch.no_grad():
+            call(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return frozenset(found)
+
 
 def time_candidates(
-    model: nn.Module, layers: Sequence[LayerCandidates], *, timer: Timer = quick_turns
+    laid: Laid, layers: Sequence[LayerCandidates], *, timer: Timer = quick_turns
 ) -> tuple[LayerCandidates, ...]:
     """Time what can become of each layer.
 
     Args:
-        model: The model.
+        laid: The model, from ``lay_fastest``.
         layers: Its layers; the candidates may be beaten by others in everything but time.
         timer: Times calls against one another.
 
@@ -55,15 +142,12 @@ def time_candidates(
         >>> from pointwise.compression.statistics.measure import measure
         >>> model = nn.Sequential(nn.Linear(8, 8))
         >>> known = measure(model, torch.ones(1, 8))
-        >>> timed = time_candidates(model, known.layers)
+        >>> timed = time_candidates(lay_fastest(model, torch.ones(1, 8)), known.layers)
         >>> all(one.seconds > 0 for one in timed[0].candidates)
         True
     """
     cache: dict[object, float] = {}
-    return tuple(
-        _timed(model.get_submodule(layer.layer.path), _thinned(handy(layer)), cache, timer)
-        for layer in layers
-    )
+    return tuple(_timed(laid, _thinned(handy(layer)), cache, timer) for layer in layers)
 
 
 def handy(layer: LayerCandidates) -> LayerCandidates:
@@ -118,15 +202,17 @@ def _spread(some: list[Candidate], count: int) -> list[Candidate]:
 
 
 def _timed(
-    module: nn.Module, layer: LayerCandidates, cache: dict[object, float], timer: Timer
+    laid: Laid, layer: LayerCandidates, cache: dict[object, float], timer: Timer
 ) -> LayerCandidates:
+    module, last = laid.model.get_submodule(layer.layer.path), layer.layer.path in laid.last
     seconds = dict.fromkeys(layer.candidates, 0.0)
     for shape in layer.layer.calls:
-        keys = {one: _key(layer, one, shape, module) for one in layer.candidates}
+        keys = {one: (*_key(layer, one, shape, module), last) for one in layer.candidates}
         new = {one: key for one, key in keys.items() if key not in cache}
         if new:
             weight = next(module.parameters())
             x = torch.randn(shape, dtype=weight.dtype, device=weight.device)
+            x = x.contiguous(memory_format=FORMATS[x.ndim]) if last else x
             calls = {
                 str(place): _caller(blank(layer, one, module), x) for place, one in enumerate(new)
             }
@@ -139,7 +225,9 @@ def _timed(
     return replace(layer, candidates=candidates)
 
 
-def _key(layer: LayerCandidates, one: Candidate, shape: Axes, module: nn.Module) -> object:
+def _key(
+    layer: LayerCandidates, one: Candidate, shape: Axes, module: nn.Module
+) -> tuple[object, ...]:
     """What the time of a candidate hangs on."""
     weight = next(module.parameters())
     return layer.layer.stage, layer.layer.bias, one.form, one.rank, shape, weight.dtype

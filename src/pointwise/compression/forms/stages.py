@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
 from pointwise.surgery.axes import is_transposed
+from pointwise.surgery.spelling.orders import FORMATS, lies_last
 
 Axes = tuple[int, ...]
 
@@ -285,12 +286,8 @@ class Stage:
         if self.kind == "transposed":
             weight = weight.transpose(1, 2)
         weight = weight.flatten(0, 1).to(old.weight)
-        if weight.ndim == 4 and not old.weight.is_contiguous():
-            planar = torch.channels_last
-            if old.weight.is_contiguous(memory_format=planar):
-                weight = weight.contiguous(memory_format=planar)
-        else:
-            weight = weight.contiguous()
+        form = FORMATS[weight.ndim] if lies_last(old.weight) else torch.contiguous_format
+        weight = weight.contiguous(memory_format=form)
         learns = old.weight.requires_grad
         new.weight = nn.Parameter(weight, requires_grad=learns)
         if bias is not None:

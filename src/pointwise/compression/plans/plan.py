@@ -13,6 +13,7 @@ from pointwise.compression.plans.plan_schema import FORMAT, VERSION, decode_plan
 from pointwise.errors import ModelFileError, first_line
 from pointwise.modelfiles._json import encode_object
 from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.spelling.orders import lay_channels_last
 from pointwise.surgery.swap import describe
 
 SIDE = 1009
@@ -84,6 +85,7 @@ class Plan:
     Attributes:
         layers: Those that were replaced; all others are as they were.
         model: Name of the class of the original model, for people.
+        channels_last: Whether the weights of convolutions lie channels-last, to be faster.
         version: Of the plan file.
         package: Version of this package that made it.
 
@@ -104,6 +106,7 @@ class Plan:
 
     layers: tuple[PlannedLayer, ...]
     model: str
+    channels_last: bool = False
     version: int = VERSION
     package: str = ""
 
@@ -117,9 +120,15 @@ class Plan:
         Returns:
             JSON.
         """
-        head = {"format": FORMAT, "version": self.version, "package": self.package}
-        layers = [asdict(layer) for layer in self.layers]
-        return encode_object({**head, "model": self.model, "layers": layers}, "the plan").decode()
+        whole = {
+            "format": FORMAT,
+            "version": self.version,
+            "package": self.package,
+            "model": self.model,
+            "channels_last": self.channels_last,
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+        return encode_object(whole, "the plan").decode()
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "the plan") -> "Plan":
@@ -146,7 +155,9 @@ class Plan:
             )
             for one in found["layers"]
         )
-        return cls(layers, found["model"], found["version"], found["package"])
+        return cls(
+            layers, found["model"], found["channels_last"], found["version"], found["package"]
+        )
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Put plain layers of the planned sizes in the places of a model's own.
@@ -165,13 +176,16 @@ class Plan:
         planned = {layer.path: layer for layer in self.layers}
         for path, layer in planned.items():
             self._check(layer, modules.get(path), type(model).__name__)
+        model = copy_model(model)
+        if self.channels_last:
+            lay_channels_last(model)
         if not planned:
-            return copy_model(model)
+            return model
 
         def rule(path: str, module: nn.Module) -> nn.Module | None:
             return planned[path].build(module) if path in planned else None
 
-        built, swaps = replace_named(model, rule)
+        built, swaps = replace_named(model, rule, in_place=True)
         for swap in swaps:
             if swap.after is None and swap.path in planned:
                 where = repr(swap.path)

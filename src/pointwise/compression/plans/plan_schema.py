@@ -9,8 +9,11 @@ from pointwise.compression.forms.stages import Stage
 from pointwise.errors import ModelFileError
 
 FORMAT = "pointwise compression plan"
-VERSION = 1
+VERSION = 2
 """Of the plan file; a newer one may hold what this version cannot build."""
+
+SINCE_2 = {"channels_last": False}
+"""Entries that plans of version 1 lack, and what they mean there."""
 
 REMEDY = "copy the folder again from its source, or compress again"
 
@@ -54,6 +57,8 @@ def decode_plan(text: str, where: str) -> dict[str, Any]:
             f"{where} has version {version}, this pointwise reads up to {VERSION}: install "
             f"pointwise {package if isinstance(package, str) else version} or newer"
         )
+    if version == 1:
+        found = {**SINCE_2, **found}
     _check(found, PLAN, where)
     for place, layer in enumerate(found["layers"]):
         _check_layer(layer, f"{where}: layers[{place}]")
@@ -93,19 +98,21 @@ SIZE = ("be a whole number above 0", _is_size)
 SIZES = ("be a list of whole numbers above 0", _is_sizes)
 COUNTS = ("be a list of whole numbers, none below 0", _is_counts)
 TEXT = ("be a text", _is_text)
+FLAG = ("be true or false", lambda value: isinstance(value, bool))
 
 PLAN: Rules = {
     "format": TEXT,
     "version": SIZE,
     "package": TEXT,
     "model": TEXT,
+    "channels_last": FLAG,
     "layers": ("be a list", lambda value: isinstance(value, list)),
 }
 LAYER: Rules = {
     "path": TEXT,
     "form": TEXT,
     "rank": SIZES,
-    "bias": ("be true or false", lambda value: isinstance(value, bool)),
+    "bias": FLAG,
     "stages": ("be a list of one or more", lambda value: isinstance(value, list) and bool(value)),
 }
 STAGE: Rules = {

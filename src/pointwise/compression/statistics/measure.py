@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointwise.compression.allocation.candidates import LayerCandidates, Unit, list_candidates
-from pointwise.compression.allocation.latency import time_candidates, time_model
+from pointwise.compression.allocation.latency import Laid, lay_fastest, time_candidates
 from pointwise.compression.budget import Costs, count_costs
 from pointwise.compression.calibration import Data, batch_size, read_batches
 from pointwise.compression.forms.form import Form
@@ -57,7 +57,8 @@ class Measured:
         unit: The unit of errors.
         layers: What can become of each layer that can be compressed, in the order of the model.
         notes: What there is to say, in whole sentences.
-        seconds: How long the model takes for the example; ``None`` if nothing was timed.
+        laid: The model in its fastest memory order, with the seconds that it takes for the
+            example; ``None`` if nothing was timed.
         logits: What picks class scores, as it was given.
     """
 
@@ -71,7 +72,7 @@ class Measured:
     unit: Unit
     layers: tuple[LayerCandidates, ...]
     notes: tuple[str, ...]
-    seconds: float | None = None
+    laid: Laid | None = None
     logits: Logits | None = None
 
 
@@ -166,10 +167,9 @@ def measure(
             )
             for layer in found.layers
         )
-        seconds = None
-        if timed:
-            layers = time_candidates(model, layers)
-            seconds = time_model(model, example)
+        laid = lay_fastest(model, example) if timed else None
+        if laid is not None:
+            layers = time_candidates(laid, layers)
     return Measured(
         model=model,
         example=example,
@@ -181,7 +181,7 @@ def measure(
         unit=unit,
         layers=layers,
         notes=tuple(notes),
-        seconds=seconds,
+        laid=laid,
         logits=logits,
     )
 

@@ -2,15 +2,13 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.parameter import is_lazy
+from torch import nn
 
 from pointwise.errors import PointwiseError, first_line
 from pointwise.inspection.timing import Call, Timer
@@ -18,6 +16,7 @@ from pointwise.surgery.equivalence import Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
 from pointwise.surgery.replace import copy_model, replace_named
 from pointwise.surgery.spelling.fused_chains import compiled_parts, fuse_chains
+from pointwise.surgery.spelling.orders import lay_channels_last
 from pointwise.surgery.spelling.spellings import WORDS, Spelled
 from pointwise.surgery.spelling.times import Choice, Given, layer_inputs, synchronized
 from pointwise.surgery.swap import Swap
@@ -26,9 +25,6 @@ AS_GIVEN = "as given"
 CHANNELS_LAST = "channels-last weights"
 FOLDED = "folded"
 FUSED = "fused chains"
-
-FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""The channels-last memory formats that torch has, by the number of axes of the weight."""
 
 Inputs = dict[str, set[Given]]
 
@@ -185,31 +181,8 @@ def rewrite(
     if variant.folded:
         model, swaps = fold(model, args, in_place=True, rtol=rtol)
     if variant.channels_last:
-        for weight in planar_weights(model):
-            weight.data = weight.data.contiguous(memory_format=FORMATS[weight.ndim])
+        lay_channels_last(model)
     return model, swaps
-
-
-def planar_weights(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Find the weights of convolutions that do not lie channels-last yet, and can.
-
-    Args:
-        model: The network.
-
-    Yields:
-        The weights.
-    """
-    for module in model.modules():
-        weight = module.weight if isinstance(module, _ConvNd) else None
-        if not isinstance(weight, nn.Parameter) or is_lazy(weight) or weight.ndim not in FORMATS:
-            continue
-        if not _suggests_last(weight):
-            yield weight
-
-
-def _suggests_last(weight: Tensor) -> bool:
-    """Whether torch takes the memory for channels-last; that of 1x1 kernels looks like both."""
-    return weight.stride(1) == 1 and weight.stride(-1) == weight.shape[1]
 
 
 def respell_layers(model: nn.Module, variant: Variant) -> tuple[nn.Module, dict[str, str]]:
