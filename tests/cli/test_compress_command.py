@@ -159,6 +159,15 @@ def test_a_users_network_learns_from_its_own_answers(pointwise):
     check_folder_fits("small", built(), torch.zeros(1, 3, 12, 12), 0.6)
 
 
+def test_candidates_are_tried(pointwise):
+    np.save("inputs.npy", np.random.default_rng(0).normal(size=(64, 3, 12, 12)))
+    ran = pointwise(
+        "compress compress_net:build --data inputs.npy --macs 0.6 --try --out small --json"
+    )
+    assert ran.code == 0, ran.err
+    assert "Predicted errors are corrected" in " ".join(json.loads(ran.out)["notes"])
+
+
 def test_a_share_of_the_time_is_measured(pointwise):
     ran = pointwise(
         "compress compress_net:build --input 3,12,12 --latency 0.9 --batch 8 --out small --json"

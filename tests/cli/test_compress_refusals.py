@@ -81,6 +81,11 @@ REFUSALS = {
         2,
         r"--recover: give --data to learn from",
     ),
+    "try_without_data": (
+        "compress price-model --macs 0.9 --try --out small",
+        2,
+        r"--try: give --data to try candidates on",
+    ),
     "latency_above_1": (
         "compress price-model --latency 2 --out small",
         2,

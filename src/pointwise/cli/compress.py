@@ -107,6 +107,14 @@ def compress(
     batch: Annotated[
         int, typer.Option(min=1, help="Inputs that are timed at once, for --latency.")
     ] = 1,
+    tried: Annotated[
+        bool,
+        typer.Option(
+            "--try",
+            help="Try some candidates of each layer in the network, to predict errors better: it "
+            "takes minutes, and pays where little is to be left. It needs --data.",
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed; the same one gives the same network.")
     ] = 0,
@@ -122,13 +130,16 @@ def compress(
     pixels = _pixels(mean, std)
     if recover is not None and data is None:
         raise typer.BadParameter("give --data to learn from", param_hint="--recover")
+    if tried and data is None:
+        raise typer.BadParameter("give --data to try candidates on", param_hint="--try")
     _check_out(Path(model), out)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
         subject = find_subject(model, given, weights, data, pixels, seed)
         lessons = None
         if recover is not None and data is not None:
             lessons = find_lessons(subject, data, seed)
-        asked = _Asked(budget, options.split_names(exclude) or (), recover or 0, batch, seed)
+        left = options.split_names(exclude) or ()
+        asked = _Asked(budget, left, recover or 0, batch, tried, seed)
         done, curve = _compress(subject, asked, lessons)
     _write(subject, done, curve, out)
     report = done.report
@@ -147,6 +158,7 @@ class _Asked:
     exclude: Sequence[str]
     epochs: int
     batch: int
+    tried: bool
     seed: int
 
 
@@ -222,6 +234,7 @@ def _compress(
             logits=subject.scores,
             exclude=asked.exclude,
             seed=asked.seed,
+            errors="measured" if asked.tried else "predicted",
             timed="latency" in asked.budget,
         )
         if subject.note:

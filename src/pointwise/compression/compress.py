@@ -21,6 +21,7 @@ from pointwise.compression.reports.report import CompressionReport
 from pointwise.compression.reports.reporting import make_plan, make_report
 from pointwise.compression.statistics.measure import (
     SAMPLES,
+    Errors,
     Logits,
     Measured,
     kept_buffers,
@@ -64,6 +65,7 @@ def compress(
     recover: Recovery | None = None,
     seed: int = 0,
     samples: int = SAMPLES,
+    errors: Errors = "predicted",
 ) -> Compressed:
     """Rewrite a trained model with smaller plain layers, so that it keeps to a budget.
 
@@ -90,6 +92,9 @@ def compress(
         recover: How the result learns on, from labels or from the given model. Default: not at all.
         seed: Seeds the labels that are drawn, and what the result learns in which order.
         samples: So many samples of the data are taken, from the start, into memory.
+        errors: ``"predicted"``: what a layer's error does to the outputs is found from gradients,
+            in seconds. ``"measured"``: some candidates of each layer are tried in the model
+            besides, which corrects the others, in minutes; it needs data.
 
     Returns:
         The model, the report and the plan.
@@ -120,6 +125,7 @@ def compress(
         forms=forms,
         seed=seed,
         samples=samples,
+        errors=errors,
         timed=budget.latency is not None,
     )
     return compress_measured(known, budget, evaluate=evaluate, recover=recover, seed=seed)

@@ -12,7 +12,13 @@ from pointwise.compression.calibration import Data
 from pointwise.compression.compress import Evaluate, compress_measured
 from pointwise.compression.reports.report import CompressionReport
 from pointwise.compression.reports.report_table import NAMES
-from pointwise.compression.statistics.measure import SAMPLES, Logits, Measured, measure
+from pointwise.compression.statistics.measure import (
+    SAMPLES,
+    Errors,
+    Logits,
+    Measured,
+    measure,
+)
 from pointwise.inspection.plots import percent
 from pointwise.surgery.equivalence import Example
 
@@ -105,6 +111,7 @@ def trade_off(
     forms: Sequence[str] | str = "auto",
     seed: int = 0,
     samples: int = SAMPLES,
+    errors: Errors = "predicted",
 ) -> TradeOff:
     """Find out what many budgets would cost, from one set of statistics.
 
@@ -121,6 +128,7 @@ def trade_off(
         forms: As for ``compress``.
         seed: As for ``compress``.
         samples: As for ``compress``.
+        errors: As for ``compress``.
 
     Returns:
         The curve; ``report.to_html(curve)`` draws it.
@@ -145,6 +153,7 @@ def trade_off(
         forms=forms,
         seed=seed,
         samples=samples,
+        errors=errors,
     )
     return trade_off_measured(known, shares=shares, of=of, evaluate=evaluate, seed=seed)
 

@@ -1,7 +1,7 @@
 """What can become of each layer, what that costs, and how wrong it would be, in one unit."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -241,6 +241,28 @@ def build(
     return factor_layer(
         module, form, candidate.rank, moments=moments, metric=metric, mixtures=mixtures
     )
+
+
+def spread(some: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Take at most so many, from the first to the last.
+
+    Args:
+        some: The candidates.
+        count: How many.
+
+    Returns:
+        The last if it is one; else the first, the last, and others in even steps between.
+
+    Example:
+        >>> some = [Candidate("0", None, (), macs, 0, 0.0) for macs in range(9)]
+        >>> [one.macs for one in spread(some, 3)]
+        [0, 4, 8]
+    """
+    if len(some) <= count:
+        return list(some)
+    if count == 1:
+        return list(some[-1:])
+    return [some[round(i * (len(some) - 1) / (count - 1))] for i in range(count)]
 
 
 def _smaller(form: Form, layer: FoundLayer, old: Price, bias: bool) -> list[tuple[Rank, Price]]:

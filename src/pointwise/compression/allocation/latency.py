@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
+from pointwise.compression.allocation.candidates import Candidate, LayerCandidates, spread
 from pointwise.compression.forms.stages import Axes
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.plans.plan import PlannedLayer
@@ -181,7 +181,7 @@ def _thinned(layer: LayerCandidates) -> LayerCandidates:
         step = LIKED
         while step and len(chosen) < RANKS_EACH:
             fit = [one for one in same if _step(one) == step]
-            chosen += _spread(sorted(fit, key=lambda one: -one.macs), RANKS_EACH - len(chosen))
+            chosen += spread(sorted(fit, key=lambda one: -one.macs), RANKS_EACH - len(chosen))
             step //= 2
         kept += sorted(chosen, key=lambda one: -one.macs)
     return replace(layer, candidates=tuple(kept))
@@ -190,15 +190,6 @@ def _thinned(layer: LayerCandidates) -> LayerCandidates:
 def _step(one: Candidate) -> int:
     """The largest power of two, up to ``LIKED``, that all ranks are multiples of."""
     return math.gcd(LIKED, *one.rank)
-
-
-def _spread(some: list[Candidate], count: int) -> list[Candidate]:
-    """At most so many of them, from the first to the last."""
-    if len(some) <= count:
-        return some
-    if count == 1:
-        return some[-1:]
-    return [some[round(i * (len(some) - 1) / (count - 1))] for i in range(count)]
 
 
 def _timed(

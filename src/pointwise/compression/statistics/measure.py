@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from pointwise.compression.forms.form import Form
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.layers import FoundLayers, find_layers
+from pointwise.compression.statistics.effects import correct_errors
 from pointwise.compression.statistics.fisher import EnergyLoss, LabelLoss, Loss
 from pointwise.compression.statistics.moments import Moments, gather_moments
 from pointwise.errors import DataError, first_line
@@ -37,6 +38,8 @@ FEWEST_ROWS = 16384
 
 Logits = Callable[[Any], Tensor] | Literal[False]
 """What picks class scores out of a model's output; ``False`` where it holds none."""
+
+Errors = Literal["predicted", "measured"]
 
 STEADY = 1e-3
 """What two runs of one input may differ by, as a share of the largest output."""
@@ -86,6 +89,7 @@ def measure(
     forms: Sequence[str] | str = "auto",
     seed: int = 0,
     samples: int = SAMPLES,
+    errors: Errors = "predicted",
     timed: bool = False,
 ) -> Measured:
     """Find out all that is to be known of a model before a budget is set.
@@ -99,6 +103,7 @@ def measure(
         forms: As for ``compress``.
         seed: As for ``compress``.
         samples: As for ``compress``.
+        errors: As for ``compress``.
         timed: Whether to time all that layers may become, for budgets of latency.
 
     Returns:
@@ -118,6 +123,7 @@ def measure(
     """
     chosen = _forms(forms)
     _check_given(model, example, samples)
+    _check_errors(errors, data)
     with torch.inference_mode(False), own_random_state(seed), kept_buffers(model):
         found = find_layers(model, example, exclude=exclude)
         _check_steady(model, example)
@@ -167,6 +173,10 @@ def measure(
             )
             for layer in found.layers
         )
+        if errors == "measured" and batches:
+            pick = pick_scores(model, batches[0], logits)
+            layers = correct_errors(model, layers, batches, moments=moments, unit=unit, pick=pick)
+            notes.append("Predicted errors are corrected by those of candidates that were tried.")
         laid = lay_fastest(model, example) if timed else None
         if laid is not None:
             layers = time_candidates(laid, layers)
@@ -262,6 +272,13 @@ def _check_given(model: nn.Module, example: Example, samples: int) -> None:
         raise ValueError(f"samples must be a whole number above 0, got {samples!r}")
     if batch_size(example) == 0:
         raise ValueError("example must hold at least one sample, got none")
+
+
+def _check_errors(errors: str, data: Data | None) -> None:
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors must be one of {', '.join(get_args(Errors))}, got {errors!r}")
+    if errors == "measured" and data is None:
+        raise ValueError("errors='measured' needs data to try candidates on: give data=")
 
 
 def _check_steady(model: nn.Module, example: Example) -> None:
