@@ -162,7 +162,8 @@ def test_a_users_network_learns_from_its_own_answers(pointwise):
 def test_candidates_are_tried(pointwise):
     np.save("inputs.npy", np.random.default_rng(0).normal(size=(64, 3, 12, 12)))
     ran = pointwise(
-        "compress compress_net:build --data inputs.npy --macs 0.6 --try --out small --json"
+        "compress compress_net:build --input 3,12,12 --data inputs.npy --macs 0.6 --try "
+        "--out small --json"
     )
     assert ran.code == 0, ran.err
     assert "Predicted errors are corrected" in " ".join(json.loads(ran.out)["notes"])
