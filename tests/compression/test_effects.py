@@ -9,9 +9,9 @@ from compress_models import MODELS, Model, made
 from torch import Tensor, nn
 
 from pointwise.compression.allocation.candidates import build
+from pointwise.compression.allocation.effects import SAMPLES
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import compress
-from pointwise.compression.statistics.effects import SAMPLES
 from pointwise.compression.statistics.measure import measure
 
 

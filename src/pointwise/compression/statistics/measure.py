@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointwise.compression.allocation.candidates import LayerCandidates, Unit, list_candidates
+from pointwise.compression.allocation.effects import correct_errors
 from pointwise.compression.allocation.latency import Laid, lay_fastest, time_candidates
 from pointwise.compression.budget import Costs, count_costs
 from pointwise.compression.calibration import Data, batch_size, read_batches
@@ -18,7 +19,6 @@ from pointwise.compression.forms.form import Form
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.layers import FoundLayers, find_layers
-from pointwise.compression.statistics.effects import correct_errors
 from pointwise.compression.statistics.fisher import EnergyLoss, LabelLoss, Loss
 from pointwise.compression.statistics.moments import Moments, gather_moments
 from pointwise.errors import DataError, first_line
