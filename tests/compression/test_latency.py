@@ -276,3 +276,19 @@ def test_a_memory_order_may_be_all_that_it_takes(tmp_path: Path) -> None:
     again = load(tmp_path / "small", made(MODELS["cnn"])[0])
     assert all(map(lies_last, kernels(again)))
     assert_close(again(example), done.model(example), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("timed_by_macs")
+def test_what_is_quicker_than_need_be_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quicker(
+        model: nn.Module, other: nn.Module, example: Example, *, timer: Any
+    ) -> tuple[list[float], list[float]]:
+        share = count_costs(other, example).macs / count_costs(model, example).macs
+        return [1.0], [0.7 * share]
+
+    monkeypatch.setattr(choosing, "time_models", quicker)
+    model, x = wide(), torch.randn(256, 768)
+    known = measure(model, x, data=x, timed=True)
+    chosen = choose(known, Budget(latency=0.5))
+    share = sum(one.macs for one in chosen) / known.whole.macs
+    assert 0.95 * 0.5 / 0.7 <= share <= 0.5 / 0.7
