@@ -5,7 +5,7 @@ Networks that are not trained yet are left out, unless --train is given; the U-N
 of ``benchmarks/camvid.py``'s segmenter. At most 1024 images of the training part are used, without
 their labels, which only AIMET and Torch-Pruning's Taylor are given; scores are on all test images.
 
-    python benchmarks/compression.py [--parts oneshot peers latency cost budget recovery]
+    python benchmarks/compression.py [--parts oneshot tried peers latency cost budget recovery]
         [--networks lenet nin resnet20 vgg unet resnet18] [--seeds 3] [--train] [--unet FOLDER]
 """
 
@@ -26,6 +26,7 @@ CACHE = Path(tempfile.gettempdir()) / "pointwise-compression"
 
 PARTS: dict[str, Callable[[Sequence[Job]], None]] = {
     "oneshot": parts.oneshot,
+    "tried": parts.tried,
     "peers": parts.peers,
     "latency": parts.latency,
     "cost": parts.cost,

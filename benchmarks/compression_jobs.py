@@ -20,7 +20,7 @@ from pointwise.compression import Budget, Compressed
 from pointwise.compression.budget import count_costs
 from pointwise.compression.compress import compress_measured
 from pointwise.compression.fitting.recover import Recovery
-from pointwise.compression.statistics.measure import Measured, measure
+from pointwise.compression.statistics.measure import Errors, Measured, measure
 from pointwise.studies.cells import CellCache
 
 Result = dict[str, Any]
@@ -77,11 +77,19 @@ class Ours:
     """Our compression of a subject, for any number of budgets from one set of statistics."""
 
     subject: Subject
+    errors: Errors = "predicted"
 
     @cached_property
     def known(self) -> Measured:
         one = self.subject
-        return measure(one.network, one.example, data=one.images, logits=one.logits, seed=one.draw)
+        return measure(
+            one.network,
+            one.example,
+            data=one.images,
+            logits=one.logits,
+            seed=one.draw,
+            errors=self.errors,
+        )
 
     def at(self, budget: Budget, recover: Recovery | None = None) -> Compressed:
         if recover is None:
@@ -126,7 +134,15 @@ def ours_at(job: Job, ours: Ours, budget: Budget) -> Result:
             "score": ours.subject.score(network),
         }
 
-    return job.cell("oneshot", ours.subject, {"code": code(), **budget.given()}, work)
+    key = {"code": code(), **budget.given()}
+    if ours.errors != "predicted":
+        key["errors"] = ours.errors
+    return job.cell("oneshot", ours.subject, key, work)
+
+
+def first(job: Job) -> Job:
+    """The job with one seed."""
+    return Job(job.key, job.subjects[:1], job.cache, job.say)
 
 
 def lost(job: Job, cells: Sequence[Result], name: str = "score") -> list[float]:

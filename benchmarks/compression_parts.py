@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from compression_jobs import (
     Ours,
     Result,
     code,
+    first,
     lost,
     mean_worst,
     ours_at,
@@ -28,11 +30,14 @@ from pointwise.compression import Budget, allocate
 from pointwise.compression.budget import count_costs, limits_of
 from pointwise.compression.compress import compress_measured
 from pointwise.compression.fitting.recover import Recovery
-from pointwise.compression.statistics.measure import measure
+from pointwise.compression.statistics.measure import Errors, measure
 from pointwise.inspection.timing import speedup, take_turns
 from pointwise.surgery import respell
 
 SHARES = (0.5, 0.4, 0.3)
+
+DEEP = (0.5, 0.3, 0.2)
+"""Shares at which errors that are predicted and measured are compared."""
 
 ALLOWED = {"mnist": (0.3, 0.6, 1.5), "cifar": (1.0, 2.0, 5.0)}
 """Points that may be lost at ``SHARES``."""
@@ -76,6 +81,18 @@ def oneshot(jobs: Sequence[Job]) -> None:
     head = ["network", "trainings / draws", "score, %", *(f"{s:.2f} of the MACs" for s in SHARES)]
     table(head, rows)
     print(*more, sep="\n", flush=True)
+
+
+def tried(jobs: Sequence[Job]) -> None:
+    """Errors that are predicted beside those that are measured, one seed."""
+    rows = []
+    for job in map(first, jobs):
+        for errors in get_args(Errors):
+            ours = Ours(job.subjects[0], errors)
+            points = [lost(job, [ours_at(job, ours, Budget(macs=share))])[0] for share in DEEP]
+            rows.append([job.title, errors, *(f"{one:.2f}" for one in points)])
+    print("\n## Points lost where errors are predicted, and where candidates are tried")
+    table(["network", "errors", *(f"{s:.2f} of the MACs" for s in DEEP)], rows)
 
 
 def score_range(job: Job) -> str:
@@ -189,10 +206,6 @@ def latency(jobs: Sequence[Job]) -> None:
     print(f"\n## Latency mode: {LATENCY_SHARE} of the time asked for, batch {LATENCY_BATCH}")
     print("Times as fast as the network as given, with 99 % bounds; respelled: norms folded too")
     table(["network", *CONTENDERS[1:], "share of the MACs", "points lost"], rows)
-
-
-def first(job: Job) -> Job:
-    return Job(job.key, job.subjects[:1], job.cache, job.say)
 
 
 def latency_cell(job: Job, subject: Subject) -> Result:
