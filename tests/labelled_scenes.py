@@ -91,3 +91,13 @@ def patches(side: int = 60, patch: int = 10, seed: int = 0) -> tuple[NDArray[Any
     bands = np.stack([np.kron(one, large) for one in offsets])
     bands[0] += 2 * cover
     return (bands + 0.1 * rng.normal(size=bands.shape)).astype("float32"), cover.astype("uint8")
+
+
+def labels_found(path: Path, **options: Any) -> dict[tuple[int, int], Any]:
+    """The labels of the small grid, or of another, by row and column."""
+    from pointwise.data.pixel_labels import read_labels
+
+    got = read_labels(path, options.pop("on", None) or grid(), **options)
+    assert len(got) == len(got.rows) == len(got.columns) == len(got.labels) == len(got.groups)
+    places = zip(got.rows.tolist(), got.columns.tolist(), strict=True)
+    return dict(zip(places, got.labels.tolist(), strict=True))
