@@ -49,6 +49,9 @@ USE = {
     ),
     "keep unknown": Bad(f"{PREDICT} --keep c", "no --keep column 'c'"),
     "probabilities of numbers": Bad(f"{PREDICT} --proba", "--proba needs a classifier"),
+    "an interval beyond all": Bad(
+        f"{PREDICT} --interval 1", "it must be a share above 0 and below 1, got 1", code=2
+    ),
     "predictions over a model": Bad(
         "predict price-model houses.csv --out price-model", "a table is written as .csv"
     ),

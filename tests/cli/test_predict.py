@@ -48,6 +48,20 @@ def test_columns_in_another_order_are_reordered_and_others_dropped_with_a_word(p
     assert ran.err == "dates read: built\n"
 
 
+def test_ends_of_intervals_are_further_columns(pointwise):
+    pointwise("fit houses.csv --target price --drop sold --test 0.5 --out small --seed 0")
+    ran = pointwise("predict small houses.csv --out p.csv --interval 0.8 --keep price")
+    assert ran.code == 0, ran.err
+    predicted = _predicted()
+    names = ["price", "predicted_price", "price_low", "price_high"]
+    assert predicted.columns.tolist() == names
+    width = predicted["price_high"] - predicted["price_low"]
+    np.testing.assert_allclose(width, 2 * load("small").held_out_errors_.half_widths(0.8)[0])
+    np.testing.assert_allclose(
+        (predicted["price_high"] + predicted["price_low"]) / 2, predicted["predicted_price"]
+    )
+
+
 def test_columns_are_kept_beside_the_predictions(pointwise):
     table = houses().assign(key=[f"00{i}" for i in range(ROWS)])
     table.to_csv("new.csv", index=False)

@@ -50,7 +50,8 @@ def raster_models(tmp_path_factory):
     codes = pd.Series(cover).map({"forest": 9, "lake": 3, "town": 5}).to_numpy()
     save(PointwiseClassifier(**size).fit(x, cover), folder / "cover", targets=["cover"])
     save(PointwiseClassifier(**size).fit(x, codes), folder / "codes", targets=["code"])
-    save(PointwiseRegressor(**size).fit(x, numbers[:, 0]), folder / "volume", targets=["volume"])
+    volume = PointwiseRegressor(**size).fit(x, numbers[:, 0])
+    save(volume.calibrate(x, numbers[:, 0]), folder / "volume", targets=["volume"])
     save(PointwiseRegressor(**size).fit(x, numbers), folder / "two", targets=["volume", "age"])
     return folder
 
@@ -154,9 +155,14 @@ def test_the_preview_shows_the_classes_in_the_colours_of_the_map(run):
         ),
         ("volume", ["volume"], {}),
         ("volume --spread", ["volume", "volume_spread"], {"spread": True}),
+        (
+            "volume --interval 0.9",
+            ["volume", "volume_low", "volume_high"],
+            {"interval": 0.9},
+        ),
         ("two --nodata -1", ["volume", "age"], {"out_nodata": -1}),
     ],
-    ids=["shares", "shares and spread", "numbers", "numbers and spread", "two targets"],
+    ids=["shares", "shares and spread", "numbers", "numbers and spread", "ends", "two targets"],
 )
 def test_bands_of_numbers_are_those_of_the_array(line, names, options, run):
     model, _, rest = line.partition(" ")
@@ -165,6 +171,7 @@ def test_bands_of_numbers_are_those_of_the_array(line, names, options, run):
     with rasterio.open("map.tif") as file:
         assert list(file.descriptions) == names
         assert set(file.dtypes) == {"float32"}
+        assert file.tags().get("POINTWISE_COVERAGE") == ("0.9" if "interval" in options else None)
     found, wanted = read(), expected(model, **options)
     np.testing.assert_allclose(found, wanted.reshape(found.shape), rtol=1e-5, atol=1e-5)
     first = f"bands: {', '.join(names)}" if len(names) > 1 else "53 x 41 pixels, 36 without data"
@@ -284,6 +291,14 @@ REFUSED = {
     ),
     "spread of classes": Bad(
         f"{MAP} --spread", "--spread needs --proba here: a class map has no band for it"
+    ),
+    "interval of classes": Bad(
+        f"{MAP} --interval 0.9",
+        "--interval needs a model that predicts numbers: this one classifies",
+    ),
+    "interval without test rows": Bad(
+        "predict two scene.tif --out map.tif --interval 0.9",
+        r"--interval needs a model that was fitted with test rows \(pointwise fit --test\)",
     ),
     "nodata that is a class": Bad(
         "predict codes scene.tif --out map.tif --nodata 5",

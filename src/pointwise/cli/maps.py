@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from pointwise.cli.fit_rasters import RASTERS
 from pointwise.cli.tables import warnings_said
 from pointwise.cli.words import print_json, print_line, say
@@ -44,6 +46,7 @@ class MapOptions:
     Attributes:
         proba: Whether bands are the probabilities of the classes.
         spread: Whether the members' standard deviations follow as bands.
+        interval: Share of the pixels that are to lie in their interval, whose ends follow as bands.
         nodata: What stands where there is no prediction.
         compress: How the file is packed.
         memory: Megabytes that the windows in work may take.
@@ -53,6 +56,7 @@ class MapOptions:
 
     proba: bool = False
     spread: bool = False
+    interval: float | None = None
     nodata: float | None = None
     compress: Compress | None = None
     memory: int | None = None
@@ -173,11 +177,40 @@ def _plan(model: "PixelModel", asked: MapOptions) -> "Output":
         raise DataError("--proba needs a classifier: this model predicts numbers")
     if asked.spread and classifies and not asked.proba:
         raise DataError("--spread needs --proba here: a class map has no band for it")
+    if asked.interval is not None:
+        check_interval(asked.interval, known=model.half_widths is not None, classifies=classifies)
     output: Any = "proba" if asked.proba else "auto"
     try:
-        return plan_output(model, output, spread=asked.spread, nodata=asked.nodata)
+        return plan_output(
+            model, output, spread=asked.spread, interval=asked.interval, nodata=asked.nodata
+        )
     except DataError as error:
         raise DataError(str(error).replace("nodata", "--nodata", 1)) from error
+
+
+def check_interval(coverage: float, *, known: bool, classifies: bool) -> None:
+    """Refuse an interval that a model cannot give.
+
+    Args:
+        coverage: Share of the predictions that are to lie in theirs.
+        known: Whether the model knows its errors on rows that it has not seen.
+        classifies: Whether it predicts classes.
+
+    Raises:
+        DataError: If it cannot.
+        BadParameter: If it is no share.
+    """
+    if not 0 < coverage < 1:
+        raise typer.BadParameter(
+            f"it must be a share above 0 and below 1, got {coverage:g}", param_hint="--interval"
+        )
+    if classifies:
+        raise DataError("--interval needs a model that predicts numbers: this one classifies")
+    if not known:
+        raise DataError(
+            "--interval needs a model that was fitted with test rows (pointwise fit --test), whose "
+            "errors say how wide it is"
+        )
 
 
 @contextlib.contextmanager

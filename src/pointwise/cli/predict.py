@@ -8,7 +8,13 @@ import typer
 from pointwise.cli import options
 from pointwise.cli.fit_rasters import only_one
 from pointwise.cli.images import image_model, predict_images, refuse_given, table_model
-from pointwise.cli.maps import Compress, MapOptions, predict_rasters, wants_map
+from pointwise.cli.maps import (
+    Compress,
+    MapOptions,
+    check_interval,
+    predict_rasters,
+    wants_map,
+)
 from pointwise.cli.tables import read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_line
 
@@ -58,6 +64,14 @@ def predict(
             help="Further bands of a map: the standard deviation over the members of the ensemble.",
         ),
     ] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Of numbers: the ends of the interval that this share of the true values lies in, "
+            "such as 0.9: further columns, or bands of a map. Its width comes of the test rows.",
+        ),
+    ] = None,
     nodata: Annotated[
         float | None,
         typer.Option(
@@ -100,27 +114,30 @@ def predict(
         "--decimal": decimal,
         "--encoding": encoding,
     }
-    asked = MapOptions(proba, spread, nodata, compress, memory, variable, preview)
+    asked = MapOptions(proba, spread, interval, nodata, compress, memory, variable, preview)
     if "images" not in read_config(model) and wants_map(data, out):
         refuse_given(only_tables, f"for tables only, {out} is a map")
         predict_rasters(model, data, out, asked, as_json=json)
         return
     one = only_one(data)
     refuse_given(asked.only_maps(), f"for maps only, and {out} is none: a map ends in .tif")
-    if image_model(model, one, only_tables):
+    if image_model(model, one, only_tables | {"--interval": interval}):
         predict_images(model, one, out, proba=proba, as_json=json)
         return
     suffix_to_write(out)  # refuses before the work is done
     estimator, targets = table_model(model), read_config(model)["targets"]
     if proba and not hasattr(estimator, "classes_"):
         raise DataError("--proba needs a classifier: this model predicts numbers")
+    if interval is not None:
+        known, classifies = (hasattr(estimator, n) for n in ("held_out_errors_", "classes_"))
+        check_interval(interval, known=known, classifies=classifies)
     names = options.split_names(columns)
     kept = options.split_names(keep) or []
     others = [*targets, *kept]
     frame, x = read_for_model(estimator, one, others, names, separator, decimal, encoding)
     check_columns(frame, kept, "--keep")
     with warnings_said():
-        predictions = _predictions(estimator, x, targets, proba)
+        predictions = _predictions(estimator, x, targets, proba, interval)
     result = frame[kept].reset_index(drop=True)
     for name, values in predictions.items():
         column = f"predicted_{name}" if name in kept else name
@@ -133,7 +150,11 @@ def predict(
 
 
 def _predictions(
-    estimator: "TableModel", x: "pd.DataFrame", targets: list[str], proba: bool
+    estimator: "TableModel",
+    x: "pd.DataFrame",
+    targets: list[str],
+    proba: bool,
+    interval: float | None,
 ) -> "dict[str, pd.Series[Any]]":
     import pandas as pd
 
@@ -145,4 +166,10 @@ def _predictions(
                 columns[f"probability_{label}"] = pd.Series(values)
         return columns
     predicted = estimator.predict(x).reshape(len(x), -1)
-    return {name: pd.Series(predicted[:, i]) for i, name in enumerate(targets)}
+    columns = {name: pd.Series(predicted[:, i]) for i, name in enumerate(targets)}
+    if interval is not None:
+        half = estimator.held_out_errors_.half_widths(interval)
+        for i, name in enumerate(targets):
+            columns[f"{name}_low"] = pd.Series(predicted[:, i] - half[i])
+            columns[f"{name}_high"] = pd.Series(predicted[:, i] + half[i])
+    return columns

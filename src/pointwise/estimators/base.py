@@ -133,6 +133,7 @@ class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
         for column in table.columns:
             check_finite(column)
         target = self._read_target(y, table.rows, reset=not warm)
+        self.__dict__.pop("held_out_errors_", None)  # they are of other weights
         if not warm:
             self.target_names_ = name_targets(y, 1 if target.ndim == 1 else target.shape[1])
         weight = self._row_weight(sample_weight, table, target)

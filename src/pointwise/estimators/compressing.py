@@ -58,6 +58,7 @@ def compressed_estimator(model: Fitted, compressed: "Compressed") -> Fitted:
     small = copy.copy(model)
     network: Any = compressed.model.eval()
     small.network_ = network
+    small.__dict__.pop("held_out_errors_", None)  # they are of the given network
     small.compressed_ = (*getattr(model, "compressed_", ()), compressed.plan)
     return small
 

@@ -16,6 +16,7 @@ from pointwise.estimators.classifier import PointwiseClassifier
 from pointwise.estimators.compressing import apply_plans, told_plans
 from pointwise.estimators.image_classifier import ImageClassifier
 from pointwise.estimators.image_persistence import image_config, restore_image_model
+from pointwise.estimators.intervals import HeldOutErrors
 from pointwise.estimators.labels import labels_array
 from pointwise.estimators.regressor import PointwiseRegressor
 from pointwise.estimators.segmenter import Segmenter
@@ -104,6 +105,7 @@ def _table_config(
     model: TableModel, parameters: dict[str, Any], targets: Sequence[str] | None
 ) -> dict[str, Any]:
     regression = isinstance(model, PointwiseRegressor)
+    errors = getattr(model, "held_out_errors_", None)
     outputs = model.n_targets_ if regression else 1
     known = targets or getattr(model, "target_names_", None)
     names = list(known or (["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]))
@@ -118,6 +120,7 @@ def _table_config(
         "targets": names,
         "single_target": model.single_target_ if regression else True,
         "classes": None if regression else model.classes_.tolist(),
+        **({"held_out_errors": errors.to_dict()} if errors is not None else {}),
         "network": network_config(model.network_),
         "parameters": parameters,
     }
@@ -210,6 +213,8 @@ def _restore_table_model(
     if isinstance(model, PointwiseRegressor):
         model.single_target_ = config["single_target"]
         model.n_targets_ = len(config["targets"])
+        if "held_out_errors" in config:
+            model.held_out_errors_ = HeldOutErrors.from_dict(config["held_out_errors"])
     else:
         model.classes_ = labels_array(config["classes"])
     return model

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -34,7 +35,8 @@ class PixelMaps:
         check_is_fitted(self, "network_")
         classes = getattr(self, "classes_", None)
         names = getattr(self, "target_names_", None)
-        return table_pixel_model(
+        errors = getattr(self, "held_out_errors_", None)
+        made = table_pixel_model(
             self.network_,
             self.coding_,
             classes=None if classes is None else tuple(classes.tolist()),
@@ -43,6 +45,7 @@ class PixelMaps:
             name=type(self).__name__,
             named=hasattr(self, "feature_names_in_"),
         )
+        return made if errors is None else replace(made, half_widths=errors.half_widths)
 
     def predict_map(
         self,
@@ -51,6 +54,7 @@ class PixelMaps:
         out: Any = None,
         output: Asked = "auto",
         spread: bool = False,
+        interval: float | None = None,
         nodata: float | Sequence[float | None] | None = None,
         bands: Sequence[str | None] | None = None,
         out_nodata: float | None = None,
@@ -70,6 +74,8 @@ class PixelMaps:
             output: ``"class"``, ``"proba"`` or ``"value"``; ``"auto"`` is class numbers of a
                 classifier and values of a regressor.
             spread: Whether bands follow that hold the standard deviation over the members.
+            interval: Share of the pixels that are to lie in their interval, whose lower and upper
+                ends follow as bands; of a regressor that was calibrated.
             nodata: Of an array: the number that stands for a missing value, or one for each band.
             bands: Of an array: names of its bands.
             out_nodata: What stands where there is no prediction. Default: a number that is no
@@ -101,6 +107,7 @@ class PixelMaps:
             out=out,
             output=output,
             spread=spread,
+            interval=interval,
             nodata=nodata,
             bands=bands,
             out_nodata=out_nodata,

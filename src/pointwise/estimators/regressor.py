@@ -1,17 +1,23 @@
 """Regression on tables."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from torch import Tensor
 
 from pointwise.errors import DataError
 from pointwise.estimators.base import Floats, TableEstimator, _tensor
+from pointwise.estimators.intervals import HeldOutErrors
 from pointwise.nn import ChannelScale
 from pointwise.training import SquaredError
+
+UNCALIBRATED = (
+    "This %(name)s has no held-out errors to make intervals of: call 'calibrate' with rows that it "
+    "has not seen."
+)
 
 
 class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
@@ -46,6 +52,7 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         n_features_in_: Number of columns.
         feature_names_in_: Their names, if the training table had any.
         target_names_: Names of the targets, or ``None`` where ``y`` had none.
+        held_out_errors_: Errors on the rows of ``calibrate``; not there before.
 
     Reference:
         Gorishniy, Kotelnikov and Babenko, TabM, 2025 (many MLPs in one). Gorishniy, Rubachev and
@@ -75,6 +82,64 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         """
         mean: Floats = self._outputs(X).mean(1).numpy()
         return mean[:, 0] if self.single_target_ else mean
+
+    def calibrate(self, X: Any, y: Any) -> Self:
+        """Find out how large errors are, for ``predict_interval``.
+
+        Args:
+            X: Rows that the model has not seen, neither to train nor to choose the epoch: such as
+                those that it will predict. A hundred do.
+            y: Their targets.
+
+        Returns:
+            The model itself. A further ``fit`` forgets it.
+
+        Raises:
+            DataError: If the targets are not numbers, or not one per row.
+            ValueError: If the columns are not those of the training table.
+        """
+        predicted = self._outputs(X).mean(1).double().numpy()
+        actual = self._read_target(y, len(predicted), reset=False)
+        self.held_out_errors_ = HeldOutErrors.of(actual, predicted)
+        return self
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
+        """Predict intervals that the targets of new rows lie in.
+
+        They are as wide for all rows: what is right in the mean over rows like those of
+        ``calibrate``, and not for each kind of row alone.
+
+        Args:
+            X: Data frame or array with the columns of the training table.
+            coverage: Share of the rows that are to lie in theirs.
+
+        Returns:
+            Lower and upper ends ``(N, 2)``, or ``(N, targets, 2)`` if the training targets had two
+            axes.
+
+        Raises:
+            DataError: If the model was calibrated with too few rows for this coverage.
+            NotFittedError: If the model is not calibrated.
+            ValueError: If the columns are not those of the training table, or the coverage is no
+                share between 0 and 1.
+
+        Reference:
+            Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, Distribution-Free Predictive Inference
+            for Regression, 2018 (split conformal).
+
+        Example:
+            >>> from sklearn.datasets import load_diabetes
+            >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+            >>> model = PointwiseRegressor(members=2, max_epochs=9, random_state=0)
+            >>> model = model.fit(X[:300], y[:300]).calibrate(X[300:], y[300:])
+            >>> model.predict_interval(X[:2], coverage=0.8).shape
+            (2, 2)
+        """
+        check_is_fitted(self, "held_out_errors_", msg=UNCALIBRATED)
+        half = self.held_out_errors_.half_widths(coverage)
+        middle = self._outputs(X).mean(1).double().numpy()
+        ends: Floats = np.stack([middle - half, middle + half], -1)
+        return ends[:, 0] if self.single_target_ else ends
 
     def _read_target(self, y: Any, rows: int, *, reset: bool) -> NDArray[Any]:
         if y is None:

@@ -33,6 +33,7 @@ def map_array(
     bands: Sequence[str | None] | None = None,
     output: Asked = "auto",
     spread: bool = False,
+    interval: float | None = None,
     out_nodata: float | None = None,
     out: Array | None = None,
     engine: Engine = "auto",
@@ -49,6 +50,7 @@ def map_array(
         bands: Names of the raster's bands. Default: the model's columns in their order.
         output: Class numbers, probabilities of the classes, or values of the targets.
         spread: Whether bands follow that hold the standard deviation over the members.
+        interval: As for ``plan_output``.
         out_nodata: What stands where there is no prediction. Default: see ``plan_output``.
         out: Where to put the map, in its shape and type. Default: new memory.
         engine: As for ``Predictor``; ``"auto"`` compiles nothing for a small map.
@@ -68,7 +70,7 @@ def map_array(
         array([[0, 0, 0]], dtype=uint8)
     """
     made = as_pixel_model(model)
-    plan = plan_output(made, output, spread=spread, nodata=out_nodata)
+    plan = plan_output(made, output, spread=spread, interval=interval, nodata=out_nodata)
     pixels, mask = _as_array(raster)
     _check_bands_first(made, pixels)
     names = [None] * len(pixels) if bands is None else list(bands)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pointwise.errors import DataError, first_line
+from pointwise.functional import Affine
 from pointwise.maps.outputs import Output
 from pointwise.maps.pixel_model import PixelModel
 from pointwise.runtime import Chain, CompiledChain, read_chain
@@ -86,11 +87,21 @@ def _finish(steps: tuple[Step, ...], model: PixelModel, output: Output) -> tuple
     """The network's steps and those that make the map of its outputs."""
     members = model.members
     if output.kind == "value":
-        return _mean_targets(steps, members, output.spread) if members > 1 else steps
+        mean = _mean_targets(steps, members, output.spread) if members > 1 else steps
+        return (*mean, _ends(output)) if output.half_widths else mean
     if members == 1:
         return (*steps, Argmax() if output.kind == "class" else Softmax())
-    mean = (*steps, Softmax(members), Spread(members, output.spread))
-    return (*mean, Argmax()) if output.kind == "class" else mean
+    shares = (*steps, Softmax(members), Spread(members, output.spread))
+    return (*shares, Argmax()) if output.kind == "class" else shares
+
+
+def _ends(output: Output) -> Affine:
+    """The targets, what else there is, and the targets less and plus half an interval."""
+    half = torch.tensor(output.half_widths)
+    given = len(output.bands) - 2 * len(half)
+    every = torch.eye(given)
+    targets, nothing = every[: len(half)], torch.zeros(given)
+    return Affine(torch.cat([every, targets, targets]), torch.cat([nothing, -half, half]))
 
 
 def _mean_targets(steps: tuple[Step, ...], members: int, spread: bool) -> tuple[Step, ...]:

@@ -31,7 +31,10 @@ class Output:
             unless another number was asked for.
         codes: Label of each number in a class map; empty for others.
         colours: Colour of each number in a class map; empty for others.
-        spread: Whether the second half of the bands is the spread over the members.
+        spread: Whether bands of the spread over the members follow those of the targets.
+        coverage: Share of the pixels that are to lie in their interval; ``None`` without one.
+        half_widths: How far intervals reach to both sides of each target; the lower ends and then
+            the upper ends are the last bands.
         target: Name of what the classes are, where it is known.
     """
 
@@ -42,6 +45,8 @@ class Output:
     codes: dict[int, Any] = field(default_factory=dict)
     colours: dict[int, Colour] = field(default_factory=dict)
     spread: bool = False
+    coverage: float | None = None
+    half_widths: tuple[float, ...] = ()
     target: str = ""
 
 
@@ -50,6 +55,7 @@ def plan_output(
     output: Asked = "auto",
     *,
     spread: bool = False,
+    interval: float | None = None,
     nodata: float | None = None,
 ) -> Output:
     """Decide what a map of a model holds.
@@ -62,6 +68,8 @@ def plan_output(
         output: Class numbers, probabilities, or values; ``"auto"`` is class numbers of a
             classifier and values of a regressor.
         spread: Whether bands follow that hold the standard deviation over the members.
+        interval: Share of the pixels that are to lie in their interval, whose lower and upper ends
+            follow as bands. Default: no interval.
         nodata: What stands where there is no prediction. Default: as above; NaN for float32.
 
     Returns:
@@ -78,6 +86,7 @@ def plan_output(
         ({1: 'oak', 2: 'fir', 3: 'pine'}, ('proba_oak', 'proba_fir', 'proba_pine'))
     """
     kind = _kind(model, output)
+    half_widths = () if interval is None else _half_widths(model, interval)
     if spread and kind == "class":
         raise DataError(
             "a class map has no band for the spread over members: ask for output='proba'"
@@ -100,14 +109,28 @@ def plan_output(
     deviations: tuple[str, ...] = ()
     if spread:
         deviations = tuple(f"{name}_spread" for name in names)
+    ends = [f"{name}_{end}" for end in ("low", "high") for name in names] if half_widths else []
     return Output(
         kind,
-        (*names, *deviations),
+        (*names, *deviations, *ends),
         np.dtype(np.float32),
         float(np.float32(empty)),
         spread=spread,
+        coverage=interval,
+        half_widths=half_widths,
         target=model.target,
     )
+
+
+def _half_widths(model: PixelModel, interval: float) -> tuple[float, ...]:
+    if model.classes is not None:
+        raise DataError("a classifier has no interval: ask for output='proba'")
+    if model.half_widths is None:
+        raise DataError(
+            "an interval needs the errors on rows that the model has not seen: calibrate the "
+            "regressor with such rows (model.calibrate(X, y))"
+        )
+    return tuple(float(half) for half in model.half_widths(interval))
 
 
 def _kind(model: PixelModel, output: str) -> OutputKind:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class PixelModel:
         target: Name of what the classes are, where it is known: ``land cover`` for instance.
         name: What the map says it was made with.
         named: Whether the bands' names are the user's; if not, they say nothing of a raster.
+        half_widths: Of a regression that was calibrated: from a coverage to how far its intervals
+            reach to both sides of each target.
     """
 
     network: nn.Module
@@ -61,6 +63,7 @@ class PixelModel:
     target: str = ""
     name: str = ""
     named: bool = True
+    half_widths: Callable[[float], Sequence[float]] | None = None
     used: tuple[InputBand, ...] = field(init=False, repr=False)
     """The bands that the network takes, in its order: numbers first, then categories."""
 

@@ -18,6 +18,7 @@ def predict_map(
     out: Any = None,
     output: Asked = "auto",
     spread: bool = False,
+    interval: float | None = None,
     nodata: float | Sequence[float | None] | None = None,
     bands: Sequence[str | None] | None = None,
     out_nodata: float | None = None,
@@ -38,6 +39,8 @@ def predict_map(
         output: Class numbers, probabilities of the classes, or values of the targets; ``"auto"``
             is class numbers of a classifier and values of a regressor.
         spread: Whether bands follow that hold the standard deviation over the members.
+        interval: Share of the pixels that are to lie in their interval, whose ends follow as bands
+            (of a calibrated regressor).
         nodata: Of an array: the number that stands for a missing value, or one for each band.
             The others know it themselves.
         bands: Of an array: names of its bands. The others know them themselves.
@@ -68,6 +71,7 @@ def predict_map(
             bands=bands,
             output=output,
             spread=spread,
+            interval=interval,
             out_nodata=out_nodata,
             out=out,
         )
@@ -75,7 +79,7 @@ def predict_map(
         if given is not None:
             raise DataError(f"{name} is for arrays: files and DataArrays bring their own")
     made = as_pixel_model(model)
-    plan = plan_output(made, output, spread=spread, nodata=out_nodata)
+    plan = plan_output(made, output, spread=spread, interval=interval, nodata=out_nodata)
     if paths is None:
         from pointwise.maps.xarrays import map_dataarray
 

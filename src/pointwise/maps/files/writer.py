@@ -26,7 +26,7 @@ COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 
 CLASSES_TAG, MODEL_TAG = "POINTWISE_CLASSES", "POINTWISE_MODEL"
 OUTPUT_TAG, VERSION_TAG = "POINTWISE_OUTPUT", "POINTWISE_VERSION"
-TARGET_TAG = "POINTWISE_TARGET"
+TARGET_TAG, COVERAGE_TAG = "POINTWISE_TARGET", "POINTWISE_COVERAGE"
 
 _BESIDE = (".ovr", ".msk", ".aux.xml")
 """What GDAL keeps beside a raster: it tells of the pixels of the file that was there before."""
@@ -37,9 +37,10 @@ class MapWriter:
 
     The header is the same whenever the map is: it holds no time and no path. The tags are
     ``POINTWISE_MODEL`` (the model's name), ``POINTWISE_VERSION``, ``POINTWISE_OUTPUT`` (``class``,
-    ``proba`` or ``value``), ``POINTWISE_TARGET`` (what the classes are, where that is known) and,
-    of a class map, ``POINTWISE_CLASSES``, a JSON object from each number to its class; its band
-    also has a tag ``CLASS_<number>`` for each, and a colour table.
+    ``proba`` or ``value``), ``POINTWISE_TARGET`` (what the classes are, where that is known),
+    ``POINTWISE_COVERAGE`` (the share of pixels that are to lie in their interval, where there is
+    one) and, of a class map, ``POINTWISE_CLASSES``, a JSON object from each number to its class;
+    its band also has a tag ``CLASS_<number>`` for each, and a colour table.
 
     Args:
         out: What the map will be called, for messages.
@@ -263,6 +264,8 @@ def _describe(dataset: Any, output: Output, model_name: str) -> None:
         tags[MODEL_TAG] = _printable(model_name)
     if output.target:
         tags[TARGET_TAG] = _printable(output.target)
+    if output.coverage is not None:
+        tags[COVERAGE_TAG] = f"{output.coverage:g}"
     if output.codes:
         names = {str(code): str(label) for code, label in output.codes.items()}
         tags[CLASSES_TAG] = json.dumps(names)
