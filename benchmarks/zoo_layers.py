@@ -14,6 +14,11 @@ from pointwise.surgery.axes import is_transposed
 from pointwise.surgery.equivalence import call
 
 SAMPLES = 16
+"""For the statistics of norms."""
+
+FLOOR = 1e-3
+"""Share of the mean variance that a channel has at least: where a unit is off for all samples, the
+norm after it would make a thousandfold signal of the first value that comes."""
 
 
 def prepare(model: nn.Module, x: Any) -> None:
@@ -33,6 +38,9 @@ def prepare(model: nn.Module, x: Any) -> None:
             call(model, tree_map_only(Tensor, _more, x))
         for norm in norms:
             norm.momentum = 0.1
+            variance = norm.running_var
+            assert variance is not None, "norms that track it"
+            variance.clamp_(min=FLOOR * variance.mean())
     model.eval()
 
 

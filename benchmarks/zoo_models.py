@@ -111,7 +111,7 @@ TIMM: dict[str, dict[str, Any]] = {
     "cspdarknet53": {},
     "darknet53": {},
     "xception41": {},
-    "inception_v4": {"size": 128},
+    "inception_v4": {"size": 192},
     "mobilenetv2_100": {},
     "mobilenetv3_small_100": {},
     "mobilenetv4_conv_small": {},
@@ -134,7 +134,7 @@ TIMM: dict[str, dict[str, Any]] = {
     "starnet_s1": {},
     "convnext_atto": {},
     "convnextv2_atto": {},
-    "convmixer_768_32": {},
+    "convmixer_768_32": {"blocks": 8},
     "poolformer_s12": {},
     "caformer_s18": {},
     "edgenext_xx_small": {},
@@ -164,7 +164,9 @@ TIMM: dict[str, dict[str, Any]] = {
     "hgnetv2_b0": {},
     "tresnet_m": {},
 }
-"""Networks of timm: ``size`` is that of the input, ``img_size`` also that it is built for."""
+"""Networks of timm: ``size`` is that of the input, ``img_size`` also that it is built for. Of
+``blocks`` the first are taken: all 32 of a ConvMixer are chaotic with random weights, however they
+are drawn."""
 
 
 def timm_entries() -> Iterator[Entry]:
@@ -174,12 +176,15 @@ def timm_entries() -> Iterator[Entry]:
 
 def _timm(name: str, options: dict[str, Any]) -> Entry:
     size = options.pop("size", options.get("img_size", 64))
+    blocks = options.pop("blocks", None)
 
     def build() -> nn.Module:
         import timm
 
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=10, **options)
-        return model
+        model: Any = timm.create_model(name, pretrained=False, num_classes=10, **options)
+        if blocks is not None:
+            model.blocks = model.blocks[:blocks]
+        return model  # type: ignore[no-any-return]
 
     return Entry("timm", name, build, images(size))
 
