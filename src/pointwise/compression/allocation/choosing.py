@@ -1,5 +1,6 @@
 """Which candidate each layer becomes under a budget, of costs or of measured time."""
 
+import math
 from dataclasses import replace
 
 from pointwise.compression.allocation.allocation import Allocation, Limits, allocate
@@ -50,10 +51,14 @@ def _choose_by_time(
 ) -> tuple[Candidate, ...]:
     """The best choice by the times of single layers, that is fast enough as a whole."""
     stays = max(0.0, laid.seconds - sum(one.candidates[0].seconds for one in known.layers))
-    aim = asked
+    least = 1e-9 * laid.given_s
+    seconds = max(asked * laid.given_s - stays, least)
+    met, missed = (
+        0.0,
+        math.inf,
+    )  # seconds for the layers with which the whole was fast enough, or not
     best: tuple[float, float, tuple[Candidate, ...]] | None = None
     for _ in range(TRIES):
-        seconds = max(aim * laid.given_s - stays, 1e-9 * laid.given_s)
         found = allocate(known.layers, replace(limits, seconds=seconds))
         for name, limit in limits.given().items():
             if found.costs[name] > limit:
@@ -64,9 +69,18 @@ def _choose_by_time(
         again = best is not None and best[2] == found.chosen
         if best is None or this[:2] < best[:2]:
             best = this
-        if again or NEAR * asked <= share <= asked:
+        if share > asked:
+            missed = min(missed, seconds)
+        else:
+            met = max(met, seconds)
+            if again or share >= NEAR * asked:
+                break
+        if seconds <= least:
             break
-        aim *= (0.99 if share > asked else 1) * asked / share
+        if met and missed < math.inf:
+            seconds = (met + missed) / 2
+        else:
+            seconds = max((seconds + stays) * asked / share - stays, seconds / 4)
     assert best is not None, "there are tries"
     return best[2]
 
