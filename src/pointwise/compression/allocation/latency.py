@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from pointwise.compression.forms.stages import Axes
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.plans.plan import PlannedLayer
 from pointwise.compression.reports.report import Latency
+from pointwise.compression.statistics.rows import Hook, run_hooked
 from pointwise.inspection.timing import Timer, take_turns
 from pointwise.surgery.equivalence import Example, call, check_equivalent, evaluating
 from pointwise.surgery.replace import copy_model, replace_named
@@ -108,20 +110,14 @@ def _read_last(model: nn.Module, example: Example) -> frozenset[str]:
     """The modules whose input lies channels-last."""
     found: set[str] = set()
 
-    def hook(path: str) -> Callable[..., None]:
-        def note(_: nn.Module, args: tuple[object, ...]) -> None:
+    def hook(path: str) -> Hook:
+        def note(_: nn.Module, args: Any, *__: Any) -> None:
             if args and isinstance(args[0], Tensor) and lies_last(args[0]):
                 found.add(path)
 
         return note
 
-    handles = [one.register_forward_pre_hook(hook(path)) for path, one in model.named_modules()]
-    try:
-        with evaluating(model), torch.no_grad():
-            call(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_hooked(model, {path: hook(path) for path, _ in model.named_modules()}, example)
     return frozenset(found)
 
 
