@@ -111,8 +111,8 @@ def compress(
         bool,
         typer.Option(
             "--try",
-            help="Try some candidates of each layer in the network, to predict errors better: it "
-            "takes minutes, and pays where little is to be left. It needs --data.",
+            help="Try some candidates of each layer in the network, on the data, to predict errors "
+            "better: it takes minutes, and pays where little is to be left.",
         ),
     ] = False,
     seed: Annotated[
