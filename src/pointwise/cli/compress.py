@@ -111,8 +111,8 @@ def compress(
         bool,
         typer.Option(
             "--try",
-            help="Try some candidates of each layer in the network, on the data, to predict errors "
-            "better: it takes minutes, and pays where little is to be left.",
+            help="Try some candidates of each layer in the network, on the data, and correct the "
+            "predicted errors by what they do: it takes minutes, and may win some accuracy.",
         ),
     ] = False,
     seed: Annotated[

@@ -94,7 +94,7 @@ def compress(
         samples: So many samples of the data are taken, from the start, into memory.
         errors: ``"predicted"``: what a layer's error does to the outputs is found from gradients,
             in seconds. ``"measured"``: some candidates of each layer are tried in the model
-            besides, which corrects the others, in minutes; it needs data.
+            besides, which corrects the others, in minutes; it needs data, and seldom wins much.
 
     Returns:
         The model, the report and the plan.
