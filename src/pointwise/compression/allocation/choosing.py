@@ -53,10 +53,7 @@ def _choose_by_time(
     stays = max(0.0, laid.seconds - sum(one.candidates[0].seconds for one in known.layers))
     least = 1e-9 * laid.given_s
     seconds = max(asked * laid.given_s - stays, least)
-    met, missed = (
-        0.0,
-        math.inf,
-    )  # seconds for the layers with which the whole was fast enough, or not
+    met, missed = 0.0, math.inf  # seconds of the layers: the whole was fast enough, or was not
     best: tuple[float, float, tuple[Candidate, ...]] | None = None
     for _ in range(TRIES):
         found = allocate(known.layers, replace(limits, seconds=seconds))

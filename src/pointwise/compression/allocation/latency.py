@@ -27,7 +27,6 @@ from pointwise.surgery.spelling.orders import (
     FORMATS,
     lay_channels_last,
     lies_last,
-    planar_weights,
 )
 
 RANKS_EACH = 8
@@ -87,14 +86,14 @@ def lay_fastest(model: nn.Module, example: Example, *, timer: Timer = take_turns
         >>> lay_fastest(model, torch.ones(1, 8)).model is model
         True
     """
-    if next(planar_weights(model), None) is not None:
-        other = copy_model(model)
-        lay_channels_last(other)
-        if _gives_the_same(model, other, example):
-            before, after = time_models(model, other, example, timer=timer)
-            if time_share(before, after) < 1 - ORDER_GAIN:
-                return Laid(other, min(before), min(after), _read_last(other, example))
-    seconds = time_model(model, example, timer=timer)
+    other = copy_model(model)
+    if lay_channels_last(other) and _gives_the_same(model, other, example):
+        before, after = time_models(model, other, example, timer=timer)
+        seconds = min(before)
+        if time_share(before, after) < 1 - ORDER_GAIN:
+            return Laid(other, seconds, min(after), _read_last(other, example))
+    else:
+        seconds = time_model(model, example, timer=timer)
     return Laid(model, seconds, seconds, _read_last(model, example))
 
 
@@ -194,7 +193,7 @@ def _timed(
     module, last = laid.model.get_submodule(layer.layer.path), layer.layer.path in laid.last
     seconds = dict.fromkeys(layer.candidates, 0.0)
     for shape in layer.layer.calls:
-        keys = {one: (*_key(layer, one, shape, module), last) for one in layer.candidates}
+        keys = {one: _key(layer, one, shape, module, last) for one in layer.candidates}
         new = {one: key for one, key in keys.items() if key not in cache}
         if new:
             weight = next(module.parameters())
@@ -213,11 +212,11 @@ def _timed(
 
 
 def _key(
-    layer: LayerCandidates, one: Candidate, shape: Axes, module: nn.Module
-) -> tuple[object, ...]:
+    layer: LayerCandidates, one: Candidate, shape: Axes, module: nn.Module, last: bool
+) -> object:
     """What the time of a candidate hangs on."""
     weight = next(module.parameters())
-    return layer.layer.stage, layer.layer.bias, one.form, one.rank, shape, weight.dtype
+    return layer.layer.stage, layer.layer.bias, one.form, one.rank, shape, weight.dtype, last
 
 
 def _caller(module: nn.Module, x: torch.Tensor) -> Callable[[], object]:
