@@ -224,7 +224,7 @@ def _build(known: Measured, changed: Mapping[str, Candidate]) -> nn.Module:
         moments = known.moments.get(path)
         return build(one, module, moments, unit=known.unit, mixtures=mixtures[path])
 
-    built, swaps = replace_named(known.model if known.laid is None else known.laid.model, rule)
+    built, swaps = replace_named(known.base, rule)
     for swap in swaps:
         if swap.after is None and swap.path in changed:  # ``find_layers`` saw nothing against it
             raise DifferenceError(f"{swap.path!r} cannot be replaced: {swap.reason}")

@@ -28,7 +28,7 @@ def make_plan(known: Measured, built: nn.Module, chosen: Sequence[Candidate]) ->
         The plan.
     """
     layers = tuple(_planned(built, one) for one in chosen if one.form is not None)
-    return Plan(layers, type(known.model).__name__, channels_last=_is_laid(known))
+    return Plan(layers, type(known.model).__name__, channels_last=known.base is not known.model)
 
 
 def make_report(
@@ -66,13 +66,8 @@ def make_report(
     )
 
 
-def _is_laid(known: Measured) -> bool:
-    """Whether weights were laid in another order."""
-    return known.laid is not None and known.laid.model is not known.model
-
-
 def _order_note(known: Measured) -> tuple[str, ...]:
-    if known.laid is None or not _is_laid(known):
+    if known.laid is None or known.base is known.model:
         return ()
     ratio = known.laid.given_s / known.laid.seconds
     return (

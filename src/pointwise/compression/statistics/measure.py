@@ -78,6 +78,11 @@ class Measured:
     laid: Laid | None = None
     logits: Logits | None = None
 
+    @property
+    def base(self) -> nn.Module:
+        """What is rewritten: the model, in its fastest memory order if it was timed."""
+        return self.model if self.laid is None else self.laid.model
+
 
 def measure(
     model: nn.Module,
