@@ -58,8 +58,8 @@ PUBLIC = {
         "segmentation_figures worst_mistakes"
     ),
     "pointwise.studies": (
-        "CellCache CompareData CompareOptions Comparison ImageOptions ImageStudy Options "
-        "Score TableStudy Task check_columns choose_task classification_metrics compare "
+        "CellCache CompareData CompareOptions Comparison ImageOptions Options Score "
+        "Study Task check_columns choose_task classification_metrics compare "
         "fit_baselines regression_metrics score split_images study_images study_masks "
         "study_table take_apart"
     ),

@@ -226,7 +226,7 @@ OPTIONS = {
     "no time": Bad(f"{HOUSES} --time-limit 0", "Invalid value for '--time-limit'", code=2),
     "unknown option": Bad(f"{HOUSES} --layers 3", "No such option: --layers", code=2),
     "option of images": Bad(
-        f"{HOUSES} --epochs 3", "--epochs: for images only, houses.csv is none", code=2
+        f"{HOUSES} --epochs 3", "--epochs: for images only, houses.csv is none"
     ),
     "negative seed": Bad(f"{HOUSES} --seed -1", "Invalid value for '--seed'", code=2),
     "seed too large": Bad(f"{HOUSES} --seed 99999999999", "Invalid value for '--seed'", code=2),

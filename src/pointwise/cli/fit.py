@@ -1,25 +1,16 @@
 """``pointwise fit``: a table, images or the labelled pixels of rasters, to a model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pointwise.cli import options
-from pointwise.cli.fit_images import Training, as_widths, find_checkpoint, fit_images
-from pointwise.cli.fit_rasters import fit_rasters, is_raster, only_one, share_of_blocks
+from pointwise.cli.fit_images import Training, as_widths, fit_images
+from pointwise.cli.fit_rasters import AskedScene, fit_rasters, is_raster, only_one
+from pointwise.cli.fit_tables import AskedTable, fit_table
 from pointwise.cli.image_sets import Asked
 from pointwise.cli.images import is_images, refuse_given
-from pointwise.cli.words import print_json, print_line, print_scores, say
-from pointwise.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from pointwise.studies import TableStudy
-
-MOST_TESTED = 0.9
-"""Share of the rows that are scored on, at most."""
 
 
 def fit(
@@ -155,73 +146,47 @@ def fit(
 
     Example: `pointwise fit houses.csv --target price --out houses-model`
     """
-    from pointwise.data.files import read_table
-    from pointwise.modelfiles import check_target
-    from pointwise.studies import Options, check_columns, study_table
+    from pointwise.studies import Options
 
+    out = out or Path(f"{Path(data[0]).resolve().name.split('.')[0]}-model")
+    usual = Options(
+        members=members or 16,
+        seed=seed,
+        time_limit=time_limit,
+        groups=groups,
+        times=time,
+        progress=not json,
+    )
+    reading: dict[str, Any] = {
+        "columns": columns,
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+    }
+    of_tables = {"--time": time, **{f"--{name}": value for name, value in reading.items()}}
+    of_images = {
+        "--masks": masks,
+        "--classes": classes,
+        "--ignore": ignore,
+        "--epochs": epochs,
+        "--widths": widths,
+        "--size": size,
+        "--skip-unreadable": skip_unreadable or None,
+    }
     if is_raster(data, labels):
-        out = out or Path(f"{Path(data[0]).resolve().name.split('.')[0]}-model")
-        test_share = _test_share(test)
-        check_target(out)
-        checkpoint = find_checkpoint(out, resume)
-        scene_study = fit_rasters(
-            data,
-            labels,
-            Options(
-                members=members or 16,
-                seed=seed,
-                time_limit=time_limit,
-                valid=share_of_blocks(valid),
-                test=0.2 if test_share is None else test_share,
-                progress=not json,
-                checkpoint=checkpoint,
-            ),
-            target=target,
-            task=task,
-            drop=options.split_names(drop) or [],
-            block_size=block_size,
-            variable=variable,
-            refused={
-                "--groups": groups,
-                "--time": time,
-                "--columns": columns,
-                "--separator": separator,
-                "--decimal": decimal,
-                "--encoding": encoding,
-                "--masks": masks,
-                "--classes": classes,
-                "--ignore": ignore,
-                "--epochs": epochs,
-                "--widths": widths,
-                "--size": size,
-                "--skip-unreadable": skip_unreadable or None,
-            },
-        )
-        _keep(scene_study, out)
-        checkpoint.unlink(missing_ok=True)
-        _print(scene_study, out, json)
+        why = f"for tables or images only, {data[0]} is a raster"
+        refuse_given({"--groups": groups, **of_tables, **of_images}, why)
+        scene = AskedScene(data, labels, target, task, drop, valid, test, block_size, variable)
+        fit_rasters(scene, usual, out, resume=resume, as_json=json)
         return
     source = only_one(data)
-    only_scenes = {"--block-size": block_size, "--variable": variable}
-    refuse_given(only_scenes, f"for scenes only, {source} is no raster")
+    of_scenes = {"--block-size": block_size, "--variable": variable}
+    refuse_given(of_scenes, f"for scenes only, {source} is no raster")
     if is_images(source, single=False):
         kind = "a folder of images" if Path(source).is_dir() else "an idx file of images"
-        refuse_given(
-            {
-                "--target": target,
-                "--members": members,
-                "--task": task,
-                "--drop": drop,
-                "--time": time,
-                "--columns": columns,
-                "--separator": separator,
-                "--decimal": decimal,
-                "--encoding": encoding,
-            },
-            f"for tables only, {source} is {kind}",
-        )
-        out = out or Path(f"{Path(source).resolve().name.split('.')[0]}-model")
-        asked = Asked(
+        other = {"--target": target, "--members": members, "--task": task, "--drop": drop}
+        refuse_given({**other, **of_tables}, f"for tables only, {source} is {kind}")
+        images = Asked(
             data=source,
             masks=masks,
             classes=options.split_names(classes),
@@ -234,162 +199,9 @@ def fit(
             groups=groups,
         )
         training = Training(seed, time_limit, epochs, as_widths(widths), resume)
-        fit_images(asked, training, out, as_json=json)
+        fit_images(images, training, out, as_json=json)
         return
-    only_images = {
-        "--masks": masks,
-        "--classes": classes,
-        "--ignore": ignore,
-        "--labels": labels,
-        "--epochs": epochs,
-        "--widths": widths,
-        "--size": size,
-        "--skip-unreadable": skip_unreadable or None,
-    }
-    if given := [option for option, value in only_images.items() if value is not None]:
-        raise typer.BadParameter(f"for images only, {source} is none", param_hint=", ".join(given))
-    out = out or Path(f"{Path(source).name.split('.')[0]}-model")
-    test_share = _test_share(test)
-    check_target(out)
-    reading: dict[str, Any] = {
-        "columns": options.split_names(columns),
-        "separator": separator,
-        "decimal": decimal,
-        "encoding": encoding,
-    }
-    table = read_table(source, **reading)
-    for note in table.notes:
-        say(note)
-    targets = options.split_names(target or table.default_target)
-    if targets is None:
-        known = ", ".join(map(str, table.frame.columns))
-        raise DataError(f"name the column to predict with --target: {source} has {known}")
-    check_columns(table.frame, targets, "target")
-    fraction, valid_frame = _read_valid(valid, reading)
-    dropped = options.split_names(drop) or []
-    check_columns(table.frame, dropped, "--drop")
-    if both := [name for name in targets if name in dropped]:
-        raise DataError(f"column {both[0]!r} is both --target and --drop: leave out one of them")
-    kind = _task(task, table.frame, targets)
-    frames = [table.frame] if valid_frame is None else [table.frame, valid_frame]
-    frame, *rest = (f.drop(columns=dropped, errors="ignore") for f in frames)
-    _say_columns(frame, targets, kind)
-    checkpoint = find_checkpoint(out, resume)
-    study = study_table(
-        frame,
-        targets,
-        kind,
-        Options(
-            members=members or 16,
-            seed=seed,
-            time_limit=time_limit,
-            valid=fraction,
-            test=(0.2 if valid_frame is None else 0.0) if test_share is None else test_share,
-            groups=groups,
-            times=time,
-            progress=not json,
-            checkpoint=checkpoint,
-        ),
-        valid=rest[0] if rest else None,
-        title=Path(source).name,
-        say=say,
-    )
-    _keep(study, out)
-    checkpoint.unlink(missing_ok=True)
-    _print(study, out, json)
-
-
-def _read_valid(valid: str | None, reading: dict[str, Any]) -> "tuple[float, pd.DataFrame | None]":
-    """A share of the rows, or a file of its own."""
-    from pointwise.data.files import read_table
-
-    if valid is None:
-        return 0.15, None
-    try:
-        fraction = float(valid)
-    except ValueError:
-        return 0.15, read_table(valid, **reading).frame
-    if not 0 < fraction < 1:
-        raise DataError(f"--valid must be a file or a share between 0 and 1, got {valid}")
-    return fraction, None
-
-
-def _test_share(test: str | None) -> float | None:
-    """A share of the rows; of tables nothing else."""
-    try:
-        share = None if test is None else float(test)
-    except ValueError:
-        share = -1.0
-    if share is not None and not 0 <= share <= MOST_TESTED:
-        raise typer.BadParameter(
-            f"must be a share of the rows from 0 to {MOST_TESTED}, got {test!r}",
-            param_hint="'--test'",
-        )
-    return share
-
-
-def _task(given: str | None, frame: "pd.DataFrame", targets: list[str]) -> Any:
-    from pointwise.studies import choose_task
-
-    if given is None:
-        return "regression" if len(targets) > 1 else choose_task(frame[targets[0]])
-    if given not in ("regression", "classification"):
-        raise typer.BadParameter(f"must be regression or classification, got {given!r}")
-    return given
-
-
-def _say_columns(frame: "pd.DataFrame", targets: list[str], task: str) -> None:
-    """Say what was understood of every column."""
-    from pointwise.data.table import as_table
-
-    say(f"{len(frame):,} rows; {task} of {', '.join(targets)} from")
-    for column in as_table(frame.drop(columns=targets)).columns[:50]:
-        missing = int(column.missing().sum())
-        gaps = f", {missing:,} missing" if missing else ""
-        levels = (
-            f" of {len(set(column.values) - {None}):,} levels" if column.kind == "category" else ""
-        )
-        say(f"  {column.name}: {column.kind}{levels}{gaps}")
-    if frame.shape[1] - len(targets) > 50:
-        say(f"  and {frame.shape[1] - len(targets) - 50} more columns")
-
-
-def _keep(study: "TableStudy", out: Path) -> None:
-    import json
-
-    from pointwise.estimators import save
-
-    save(
-        study.model,
-        out,
-        targets=study.targets,
-        metrics=study.metrics,
-        baselines=study.baselines,
-        report=json.loads(study.report.to_json()),
-        rows={part: count for part, count in study.report.rows.items() if count},
-    )
-
-
-def _print(study: "TableStudy", out: Path, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "task": study.task,
-                "target": list(study.targets),
-                "metrics": study.metrics,
-                "metrics_rows": study.where,
-                "baselines": {one["key"]: one["metrics"] for one in study.baselines},
-                "seconds": study.seconds,
-                "parameters": study.report.parameters,
-                "epochs": len(study.model.history_),
-                "best_epoch": study.model.best_epoch_,
-                "rows": study.report.rows,
-                "warnings": study.report.warnings,
-                "model": str(out),
-            }
-        )
-        return
-    rows = [("pointwise", study.metrics, study.seconds)]
-    rows += [(one["name"], one["metrics"], one["seconds"]) for one in study.baselines]
-    print_scores(f"{', '.join(study.targets)}: {study.where}", rows)
-    print_line(f"model: {out}")
+    refuse_given({**of_images, "--labels": labels}, f"for images only, {source} is none")
+    reading["columns"] = options.split_names(columns)
+    table = AskedTable(source, reading, target, task, drop, valid, test)
+    fit_table(table, usual, out, resume=resume, as_json=json)

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pointwise.cli.fit_output import find_checkpoint, keep_study
 from pointwise.cli.image_sets import Asked, Sets, has_masks, read_class_sets, read_mask_sets
-from pointwise.cli.words import print_json, print_line, print_scores, say
+from pointwise.cli.words import say
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
     from pointwise.data.images import ImageSet
     from pointwise.data.masks import MaskedImages
-    from pointwise.studies.image_holdout import ImageOptions, ImageStudy
+    from pointwise.studies import Study
+    from pointwise.studies.image_holdout import ImageOptions
 
 
 @dataclass(frozen=True)
@@ -53,53 +55,32 @@ def fit_images(asked: Asked, training: Training, out: Path, *, as_json: bool) ->
     _refuse_misfits(asked, training, masked)
     check_target(out)
     title = Path(asked.data).resolve().name
+    study: Study[Any]
     if masked:
         pairs = read_mask_sets(asked)
-        options = _options(pairs, training, out, as_json)
+        options, checkpoint = _options(pairs, training, out, as_json)
         study = study_masks(
             pairs.found, options, valid=pairs.valid, test=pairs.test, title=title, say=say
         )
     else:
         sets = read_class_sets(asked)
-        options = _options(sets, training, out, as_json)
+        options, checkpoint = _options(sets, training, out, as_json)
         study = study_images(
             sets.found, options, valid=sets.valid, test=sets.test, title=title, say=say
         )
-    _keep(study, out)
-    if options.checkpoint is not None:
-        options.checkpoint.unlink(missing_ok=True)
-    _print(study, out, as_json)
-
-
-def find_checkpoint(out: Path, resume: bool) -> Path:
-    """Say what is resumed, and throw a checkpoint away that is not.
-
-    Args:
-        out: Model folder to write.
-        resume: Whether a checkpoint that is there is taken up.
-
-    Returns:
-        The file to keep the training in.
-    """
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
-    if not resume:
-        if checkpoint.exists():
-            say(f"starting afresh: what a killed fit left in {checkpoint} is removed")
-        checkpoint.unlink(missing_ok=True)
-    elif not checkpoint.exists():
-        say(f"nothing to resume: there is no {checkpoint}")
-    return checkpoint
+    keep_study(study, out, checkpoint, as_json=as_json)
 
 
 def _options(
     sets: "Sets[ImageSet] | Sets[MaskedImages]", training: Training, out: Path, as_json: bool
-) -> "ImageOptions":
+) -> "tuple[ImageOptions, Path]":
     """Say what was read, and see to the checkpoint."""
     from pointwise.studies.image_holdout import ImageOptions
 
     _say_images(sets.found)
     valid, test = sets.shares
-    return ImageOptions(
+    checkpoint = find_checkpoint(out, training.resume)
+    options = ImageOptions(
         seed=training.seed,
         time_limit=training.time_limit,
         epochs=training.epochs,
@@ -108,8 +89,9 @@ def _options(
         widths=training.widths,
         groups=sets.groups,
         progress=not as_json,
-        checkpoint=find_checkpoint(out, training.resume),
+        checkpoint=checkpoint,
     )
+    return options, checkpoint
 
 
 def _refuse_misfits(asked: Asked, training: Training, masked: bool) -> None:
@@ -173,45 +155,3 @@ def _say_images(found: "ImageSet | MaskedImages") -> None:
         f"{len(found.images):,} images, {'grey' if channels == 1 else 'in colour'}, "
         f"{height} x {width}; {what}"
     )
-
-
-def _keep(study: "ImageStudy", out: Path) -> None:
-    import json
-
-    from pointwise.estimators import save
-
-    save(
-        study.model,
-        out,
-        targets=study.report.target,
-        metrics=study.metrics,
-        baselines=study.baselines,
-        report=json.loads(study.report.to_json()),
-        rows={part: count for part, count in study.report.rows.items() if count},
-    )
-
-
-def _print(study: "ImageStudy", out: Path, as_json: bool) -> None:
-    report = study.report
-    if as_json:
-        print_json(
-            {
-                "task": report.task,
-                "target": report.target,
-                "metrics": study.metrics,
-                "metrics_rows": study.where,
-                "baselines": {one["key"]: one["metrics"] for one in study.baselines},
-                "seconds": study.seconds,
-                "parameters": report.parameters,
-                "epochs": len(study.model.history_),
-                "best_epoch": study.model.best_epoch_,
-                "rows": report.rows,
-                "warnings": report.warnings,
-                "model": str(out),
-            }
-        )
-        return
-    rows = [("pointwise", study.metrics, study.seconds)]
-    rows += [(one["name"], one["metrics"], one["seconds"]) for one in study.baselines]
-    print_scores(f"{report.target[0]}: {study.where}", rows)
-    print_line(f"model: {out}")

@@ -1,17 +1,18 @@
 """``pointwise fit`` on rasters: labelled pixels of a scene to a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from pointwise.cli.images import refuse_given
+from pointwise.cli.fit_output import find_checkpoint, keep_study
+from pointwise.cli.fit_tables import as_task, read_test_share
+from pointwise.cli.options import split_names
 from pointwise.cli.words import say
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
-    from pointwise.studies import Options, TableStudy
+    from pointwise.studies import Options
 
 RASTERS = (
     *(".tif", ".tiff", ".vrt", ".img", ".jp2", ".asc", ".bil", ".bip", ".bsq"),
@@ -68,76 +69,82 @@ def only_one(data: Sequence[str]) -> str:
     return data[0]
 
 
+@dataclass(frozen=True)
+class AskedScene:
+    """What a command line says of a scene.
+
+    Attributes:
+        data: Its files, or a folder.
+        labels: The labels of its pixels.
+        target: Attribute of the labels.
+        task: What the target is.
+        drop: Bands to leave out, with commas between them.
+        valid: A share of the blocks to choose the best epoch with.
+        test: A share of the blocks to score on.
+        block_size: Rows and columns of the blocks.
+        variable: Of a store with several.
+    """
+
+    data: Sequence[str]
+    labels: Path | None
+    target: str | None = None
+    task: str | None = None
+    drop: str | None = None
+    valid: str | None = None
+    test: str | None = None
+    block_size: int | None = None
+    variable: str | None = None
+
+
 def fit_rasters(
-    data: Sequence[str],
-    labels: Path | None,
-    options: "Options",
-    *,
-    target: str | None,
-    task: Any,
-    drop: Sequence[str],
-    block_size: int | None,
-    variable: str | None,
-    refused: Mapping[str, Any],
-) -> "TableStudy":
-    """Fit a model to the labelled pixels of a scene.
+    asked: AskedScene, options: "Options", out: Path, *, resume: bool, as_json: bool
+) -> None:
+    """Fit a model to the labelled pixels of a scene, score it, and keep it in a folder.
 
     Args:
-        data: Files of the scene, or a folder.
-        labels: The labels.
-        options: How, as for a table.
-        target: Attribute of the labels.
-        task: ``"regression"``, ``"classification"`` or ``None``.
-        drop: Bands to leave out.
-        block_size: Rows and columns of the blocks that are held out.
-        variable: Of a store with several.
-        refused: Options that are for tables or images alone, with what was given.
-
-    Returns:
-        The study.
+        asked: The scene.
+        options: How; shares and the checkpoint are filled in here.
+        out: Model folder to write.
+        resume: Whether to go on where a killed fit of the same command was.
+        as_json: Whether to print JSON.
 
     Raises:
+        BadParameter: If the task or ``--test`` is none.
         DataError: If scene, labels or an option are not as they must be.
     """
+    from pointwise.modelfiles import check_target
     from pointwise.studies.rasters import study_raster
 
-    refuse_given(refused, f"for tables or images only, {data[0]} is a raster")
-    if labels is None:
+    if asked.labels is None:
         raise DataError(
-            f"{data[0]} is a raster: name its labelled pixels with --labels, a raster on the same "
-            "pixels, or points or polygons (.shp, .gpkg, .geojson)"
+            f"{asked.data[0]} is a raster: name its labelled pixels with --labels, a raster on the "
+            "same pixels, or points or polygons (.shp, .gpkg, .geojson)"
         )
-    if task not in (None, "regression", "classification"):
-        raise typer.BadParameter(f"must be regression or classification, got {task!r}")
-    return study_raster(
-        list(data),
-        labels,
-        options,
-        target=target,
-        task=task,
-        drop=drop,
-        block_size=block_size,
-        variable=variable,
+    test = read_test_share(asked.test)
+    valid = _share_of_blocks(asked.valid)
+    check_target(out)
+    checkpoint = find_checkpoint(out, resume)
+    study = study_raster(
+        list(asked.data),
+        asked.labels,
+        replace(
+            options,
+            valid=valid,
+            test=options.test if test is None else test,
+            checkpoint=checkpoint,
+        ),
+        target=asked.target,
+        task=None if asked.task is None else as_task(asked.task),
+        drop=split_names(asked.drop) or [],
+        block_size=asked.block_size,
+        variable=asked.variable,
         say=say,
     )
+    keep_study(study, out, checkpoint, as_json=as_json)
 
 
-def share_of_blocks(valid: str | None) -> float:
-    """Read ``--valid`` of a scene: a share of the blocks.
-
-    Args:
-        valid: As given.
-
-    Returns:
-        The share, 0.15 by default.
-
-    Raises:
-        DataError: If it is none.
-
-    Example:
-        >>> share_of_blocks(None), share_of_blocks("0.3")
-        (0.15, 0.3)
-    """
+def _share_of_blocks(valid: str | None) -> float:
+    """A share of the blocks of a scene."""
     try:
         share = 0.15 if valid is None else float(valid)
     except ValueError:

@@ -6,11 +6,12 @@ from pointwise.studies.compare import compare
 from pointwise.studies.compare_data import CompareData, split_images
 from pointwise.studies.compare_plan import CompareOptions
 from pointwise.studies.comparison import Comparison
-from pointwise.studies.images import ImageOptions, ImageStudy, study_images
+from pointwise.studies.images import ImageOptions, study_images
 from pointwise.studies.masks import study_masks
 from pointwise.studies.metrics import Score, classification_metrics, regression_metrics, score
 from pointwise.studies.parts import Task, check_columns, choose_task, take_apart
-from pointwise.studies.tables import Options, TableStudy, study_table
+from pointwise.studies.study import Study
+from pointwise.studies.tables import Options, study_table
 
 __all__ = [
     "CellCache",
@@ -18,10 +19,9 @@ __all__ = [
     "CompareOptions",
     "Comparison",
     "ImageOptions",
-    "ImageStudy",
     "Options",
     "Score",
-    "TableStudy",
+    "Study",
     "Task",
     "check_columns",
     "choose_task",

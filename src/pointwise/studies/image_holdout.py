@@ -13,7 +13,6 @@ from pointwise.errors import DataError
 from pointwise.estimators import ImageClassifier, Segmenter
 from pointwise.estimators.grouping import split_groups
 from pointwise.estimators.splitting import split_rows
-from pointwise.reports import Report
 from pointwise.studies.parts import Say
 
 
@@ -44,27 +43,6 @@ class ImageOptions:
     groups: NDArray[Any] | None = None
     progress: bool = False
     checkpoint: Path | None = None
-
-
-@dataclass(frozen=True)
-class ImageStudy:
-    """A fitted model of images and how it compares.
-
-    Attributes:
-        model: The fitted estimator.
-        metrics: Its figures on the images of ``where``.
-        where: Which images those are, in words.
-        baselines: Figures of plain models on the same images.
-        seconds: Seconds that the fit took.
-        report: What ``pointwise report`` draws.
-    """
-
-    model: ImageClassifier | Segmenter
-    metrics: dict[str, float]
-    where: str
-    baselines: list[dict[str, Any]]
-    seconds: float
-    report: Report
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from pointwise.studies.image_holdout import (
     ImageOptions,
     ImagePart,
     ImageSplit,
-    ImageStudy,
     fit_images,
     hold_out_images,
 )
 from pointwise.studies.metrics import Score, score
 from pointwise.studies.parts import Say
+from pointwise.studies.study import Study
 
-__all__ = ["ImageOptions", "ImageStudy", "study_images"]
+__all__ = ["ImageOptions", "study_images"]
 
 TARGET = "class"
 """Name of what is predicted; a folder of images names its classes, not what they are."""
@@ -49,7 +49,7 @@ def study_images(
     test: ImageSet | None = None,
     title: str = "images",
     say: Say = lambda _: None,
-) -> ImageStudy:
+) -> Study[ImageClassifier]:
     """Fit a classifier to images, score it, and fit plain models to the same images.
 
     Args:
@@ -111,7 +111,9 @@ def study_images(
         parameters=count_parameters(model.network_),
         images=_describe(found, scored, index, mine, names),
     )
-    return ImageStudy(model, mine.metrics, split.where, baselines, seconds, report)
+    return Study(
+        model, report.task, (TARGET,), mine.metrics, split.where, baselines, seconds, report
+    )
 
 
 def _hold_out(

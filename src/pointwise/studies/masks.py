@@ -22,7 +22,6 @@ from pointwise.studies.image_holdout import (
     ImageOptions,
     ImagePart,
     ImageSplit,
-    ImageStudy,
     fit_images,
     hold_out_images,
 )
@@ -34,6 +33,7 @@ from pointwise.studies.mask_scores import (
     plain_mask_models,
 )
 from pointwise.studies.parts import Say
+from pointwise.studies.study import Study
 
 TARGET = "class"
 """Name of what is predicted for every pixel."""
@@ -50,7 +50,7 @@ def study_masks(
     test: MaskedImages | None = None,
     title: str = "images",
     say: Say = lambda _: None,
-) -> ImageStudy:
+) -> Study[Segmenter]:
     """Fit a segmenter to images and masks, score it, and fit plain models to the same images.
 
     Args:
@@ -108,7 +108,7 @@ def study_masks(
         parameters=count_parameters(model.network_),
         images=_describe(found, model, learn),
     )
-    return ImageStudy(model, metrics, split.where, baselines, seconds, report)
+    return Study(model, report.task, (TARGET,), metrics, split.where, baselines, seconds, report)
 
 
 def _segmenter(found: MaskedImages, options: ImageOptions) -> Segmenter:

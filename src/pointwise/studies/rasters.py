@@ -24,7 +24,8 @@ from pointwise.studies.spatial_blocks import (
     make_blocks,
 )
 from pointwise.studies.spatial_flattery import compare_holdouts
-from pointwise.studies.tables import Options, TableStudy, study_table
+from pointwise.studies.study import Study
+from pointwise.studies.tables import Model, Options, study_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ def study_raster(
     variable: str | None = None,
     title: str | None = None,
     say: Say = lambda _: None,
-) -> TableStudy:
+) -> Study[Model]:
     """Fit a model to the labelled pixels of a scene and score it on whole blocks held out.
 
     Neighbouring pixels resemble each other: of pixels drawn at random nearly each has a neighbour
@@ -243,8 +244,8 @@ def _say_pixels(table: LabelledTable, bands: "pd.DataFrame", task: Task, say: Sa
 
 
 def _named(
-    study: TableStudy, blocks: SpatialBlocks, held: HeldBlocks, notes: Sequence[str]
-) -> TableStudy:
+    study: Study[Model], blocks: SpatialBlocks, held: HeldBlocks, notes: Sequence[str]
+) -> Study[Model]:
     """Say in the report which rows those are, and how they were held out."""
     words = study.where.replace(" rows", " pixels")
     where = f"{words} in {held.test} whole blocks of {blocks.side} x {blocks.side} pixels"

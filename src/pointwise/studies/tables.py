@@ -26,6 +26,7 @@ from pointwise.studies.baselines import fit_baselines
 from pointwise.studies.holdout import Split, hold_out
 from pointwise.studies.metrics import Score, score
 from pointwise.studies.parts import Part, Say, Task, check_columns, take_apart
+from pointwise.studies.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,31 +64,6 @@ class Options:
     checkpoint: Path | None = None
 
 
-@dataclass(frozen=True)
-class TableStudy:
-    """A fitted model and how it compares.
-
-    Attributes:
-        model: The fitted estimator.
-        task: What it does.
-        targets: Names of the targets.
-        metrics: Its figures on the rows of ``where``.
-        where: Which rows those are, in words.
-        baselines: Figures of the usual models on the same rows.
-        seconds: Seconds that the fit took.
-        report: What ``pointwise report`` draws.
-    """
-
-    model: Model
-    task: Task
-    targets: tuple[str, ...]
-    metrics: dict[str, float]
-    where: str
-    baselines: list[dict[str, Any]]
-    seconds: float
-    report: Report
-
-
 def study_table(
     frame: "pd.DataFrame",
     targets: Sequence[str],
@@ -97,7 +73,7 @@ def study_table(
     valid: "pd.DataFrame | None" = None,
     title: str = "table",
     say: Say = lambda _: None,
-) -> TableStudy:
+) -> Study[Model]:
     """Fit a model to a table, score it, and fit the usual models to the same rows.
 
     Args:
@@ -157,7 +133,7 @@ def study_table(
         members=options.members,
         parameters=count_parameters(model.network_),
     )
-    return TableStudy(model, task, tuple(targets), mine.metrics, where, baselines, seconds, report)
+    return Study(model, task, tuple(targets), mine.metrics, where, baselines, seconds, report)
 
 
 def _take_valid(
