@@ -14,6 +14,8 @@ It needs the extra ``raster``.
 import argparse
 import math
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -126,6 +128,24 @@ def peak() -> int:
     text = Path("/proc/self/status").read_text("ascii")
     (line,) = (line for line in text.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+def libraries_mb() -> int:
+    """What a process holds that has loaded the libraries and done nothing, in MB.
+
+    A torch for graphics cards takes 400 MB more than one without.
+    """
+    code = "import distributed, torch, xarray, maps_dask; print(maps_dask.peak())"
+    home = str(Path(__file__).parent)
+    path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return int(done.stdout) // 10**6
 
 
 def run(folder: Path, *, gigabytes: float, limit_mb: int, workers: int = 2) -> Run:
