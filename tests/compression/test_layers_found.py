@@ -18,7 +18,28 @@ READ = "something else reads its weight, which layers in its place have not"
 
 
 class Odd(nn.Conv2d):
-    """A subclass."""
+    """A subclass that computes something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).abs()
+
+
+class Inner(nn.Conv2d):
+    """A subclass that changes what ``forward`` calls."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(x, 2 * weight, bias)
+
+
+class Named(nn.Conv2d):
+    """A subclass with another constructor and a name."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 3, padding=1)
+
+    @staticmethod
+    def stride_of(kernel: int) -> int:
+        return kernel
 
 
 class Model(nn.Module):
@@ -115,6 +136,11 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         lambda: Odd(4, 4, 3),
         "second",
         "Odd is a subclass of Conv2d: its forward may differ",
+    ),
+    "inner subclass": (
+        lambda: Inner(4, 4, 3),
+        "second",
+        "Inner is a subclass of Conv2d: its forward may differ",
     ),
     "hook": (hooked, "second", "has forward hooks: remove them first"),
     "parametrization": (
@@ -234,6 +260,13 @@ def test_tied_parameters_are_left() -> None:
     assert [s.reason for s in found.left] == [reason.format("1.weight"), reason.format("0.weight")]
 
 
+def test_subclasses_that_change_nothing_are_found() -> None:
+    model = Model(Named(4))
+    found = find_layers(model, X)
+    assert [layer.path for layer in found.layers] == ["first", "second"]
+    assert found.layers[1].stage == Stage.of(nn.Conv2d(4, 4, 3, padding=1))
+
+
 def test_held_layers_are_left() -> None:
     model = nn.Sequential(nn.Linear(6, 6))
     model.also = [model[0]]
@@ -249,9 +282,7 @@ def test_attention_and_transformers() -> None:
     assert found.layers == ()
     reasons = {swap.path: swap.reason for swap in found.left}
     assert reasons["self_attn"] == "it holds its matrices itself: to_pointwise makes layers of them"
-    assert reasons["self_attn.out_proj"] == (
-        "NonDynamicallyQuantizableLinear is a subclass of Linear: its forward may differ"
-    )
+    assert reasons["self_attn.out_proj"] == READ
     assert reasons["linear1"].startswith("something else reads its ")
     assert reasons["linear2"].startswith("something else reads its ")
 

@@ -30,6 +30,14 @@ OLD_HOOKS = {
 }
 """Hooks of torch that compute the weight before every call."""
 
+OF_ITS_OWN = {
+    *("__module__", "__qualname__", "__doc__", "__annotations__", "__firstlineno__"),
+    *("__static_attributes__", "__orig_bases__", "__parameters__", "__constants__"),
+    *("__annotate__", "__annotate_func__", "__annotations_cache__"),
+    *("__init__", "__repr__", "extra_repr", "reset_parameters"),
+}
+"""What a subclass may have instead of its base, and compute the same once it is made."""
+
 
 def refusal(module: nn.Module) -> str | None:
     """Say why a module must be left alone: something besides its stored values runs in it.
@@ -77,6 +85,37 @@ def is_quantized(module: nn.Module) -> bool:
         Whether it is.
     """
     return type(module).__module__.startswith(QUANTIZED)
+
+
+def only_adds(module: nn.Module, base: type[nn.Module]) -> bool:
+    """Whether a module's class changes nothing of a base: it computes what the base does.
+
+    Args:
+        module: The module.
+        base: A class.
+
+    Returns:
+        Whether it is of the base, or of a subclass with another constructor or further names only,
+        such as torchvision's ``Conv3DSimple``.
+
+    Example:
+        >>> class Named(nn.Linear):
+        ...     def name(self) -> str:
+        ...         return "head"
+        >>> class Scaled(nn.Linear):
+        ...     def forward(self, x):
+        ...         return 2 * super().forward(x)
+        >>> only_adds(Named(3, 2), nn.Linear), only_adds(Scaled(3, 2), nn.Linear)
+        (True, False)
+    """
+    line = type(module).__mro__
+    if base not in line:
+        return False
+    known = {*vars(module), *module._parameters, *module._buffers, *module._modules}
+    for kind in base.__mro__:
+        known |= {*vars(kind), *vars(kind).get("__annotations__", ())}
+    before = line[: line.index(base)]
+    return not any((vars(kind).keys() - OF_ITS_OWN) & known for kind in before)
 
 
 def subclass_refusal(module: nn.Module, kinds: Sequence[type[nn.Module]]) -> str | None:

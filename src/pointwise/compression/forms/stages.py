@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
 from pointwise.surgery.axes import is_transposed
+from pointwise.surgery.refusals import only_adds
 from pointwise.surgery.spelling.orders import FORMATS, lies_last
 
 Axes = tuple[int, ...]
@@ -31,7 +32,7 @@ KINDS: dict[type[nn.Module], Kind] = {
     **dict.fromkeys(CONVOLUTIONS.values(), "conv"),
     **dict.fromkeys(TRANSPOSED.values(), "transposed"),
 }
-"""The layers that can be compressed, by class; subclasses may compute something else."""
+"""The layers that can be compressed, by class."""
 
 
 def kind_of(layer: nn.Module) -> Kind | None:
@@ -41,14 +42,17 @@ def kind_of(layer: nn.Module) -> Kind | None:
         layer: Any module.
 
     Returns:
-        The kind; ``None`` if it cannot be compressed. The linear layer of GPT-2, which transformers
-        calls ``Conv1D``, is ``linear``, though its weight has a row per input.
+        The kind; ``None`` if it cannot be compressed, as a subclass that may compute something
+        else. The linear layer of GPT-2, which transformers calls ``Conv1D``, is ``linear``, though
+        its weight has a row per input.
 
     Example:
         >>> kind_of(nn.Conv2d(3, 8, 3)), kind_of(nn.ReLU())
         ('conv', None)
     """
-    return "linear" if is_transposed(layer) else KINDS.get(type(layer))
+    if is_transposed(layer):
+        return "linear"
+    return next((kind for base, kind in KINDS.items() if only_adds(layer, base)), None)
 
 
 @dataclass(frozen=True)
