@@ -20,6 +20,9 @@ LAST: tuple[Kind, ...] = ("linear", "transposed")
 TRANSPOSED = "transformers.pytorch_utils.Conv1D"
 """The linear layer of GPT-2, whose weight has a row per input channel."""
 
+CONVS = tuple(CONVOLUTIONS.values())
+"""A tuple, which ``torch.export`` follows from torch 2.6 on."""
+
 PRODUCTS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 RANKS: dict[str, int] = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
@@ -124,10 +127,9 @@ class InPlaceOf(nn.Module):
         """Run what maps as the layer does, on ``(N, C, *S)``."""
         if isinstance(self.layer, nn.Linear):
             return layer(x.movedim(1, -1)).movedim(-1, 1)
-        kinds = CONVOLUTIONS.items()
-        rank = next((rank for rank, kind in kinds if isinstance(self.layer, kind)), None)
-        if rank is None:
+        if not isinstance(self.layer, CONVS):
             return layer(x)
+        rank = self.layer.weight.ndim - 2
         if x.numel() == 0:  # torch's convolutions refuse it
             conv: Any = self.layer
             return pointwise(x, conv.weight.flatten(1), conv.bias, conv.groups)
