@@ -53,11 +53,11 @@ LATENCY_SHARE, LATENCY_BATCH, LATENCY_S = 0.75, 64, 20.0
 CONTENDERS = ("as given", "compressed", "compressed and respelled", "respelled alone")
 
 RECOVERIES = {
-    "lenet": (Budget(macs=0.3, params=0.3), 1),
-    "nin": (Budget(macs=0.3, params=0.3), 1),
-    "resnet20": (Budget(macs=0.28), 10),
+    "lenet": (Budget(macs=0.3, params=0.3), 1, 2e-4),
+    "nin": (Budget(macs=0.3, params=0.3), 1, 1e-3),
+    "resnet20": (Budget(macs=0.28), 10, 1e-3),
 }
-"""Budget and epochs."""
+"""Budget, epochs and learning rate."""
 
 # --- Our compression ---
 
@@ -301,8 +301,8 @@ def recovery(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.key not in RECOVERIES:
             continue
-        asked, epochs = RECOVERIES[job.key]
-        cells = [recovery_cell(job, one, asked, epochs) for one in job.subjects]
+        asked, epochs, rate = RECOVERIES[job.key]
+        cells = [recovery_cell(job, one, asked, epochs, rate) for one in job.subjects]
         shares = " and ".join(f"{share:g} of the {name}" for name, share in asked.given().items())
         before, after = lost(job, cells, "unrecovered"), lost(job, cells)
         rows.append([job.title, job.seeds, shares, epochs, mean_worst(before), mean_worst(after)])
@@ -310,7 +310,7 @@ def recovery(jobs: Sequence[Job]) -> None:
     table(["network", "trainings / draws", "budget", "epochs", "before", "after"], rows)
 
 
-def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int) -> Result:
+def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int, rate: float) -> Result:
     def work() -> Result:
         assert job.cache.folder is not None
         learn = read(subject.data, job.cache.folder).learn
@@ -318,7 +318,7 @@ def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int) -> Res
         data = [(scale(x), y) for x, y in zip(learn.x.split(500), learn.y.split(500), strict=True)]
         ours = Ours(subject)
         plain = subject.score(ours.at(asked).model)
-        how = Recovery(epochs=epochs, data=data)
+        how = Recovery(epochs=epochs, data=data, learning_rate=rate)
         done = ours.at(asked, how)
         costs = count_costs(done.model, subject.example)
         return {
@@ -328,5 +328,5 @@ def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int) -> Res
             "score": subject.score(done.model),
         }
 
-    key = {"code": code(), "epochs": epochs, **asked.given()}
+    key = {"code": code(), "epochs": epochs, "rate": rate, **asked.given()}
     return job.cell("recovery", subject, key, work)
