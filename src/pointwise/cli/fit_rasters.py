@@ -122,6 +122,8 @@ def fit_rasters(
         )
     test = read_test_share(asked.test)
     valid = _share_of_blocks(asked.valid)
+    task = None if asked.task is None else as_task(asked.task)
+    drop = split_names(asked.drop) or []
     check_target(out)
     checkpoint = find_checkpoint(out, resume)
     study = study_raster(
@@ -134,8 +136,8 @@ def fit_rasters(
             checkpoint=checkpoint,
         ),
         target=asked.target,
-        task=None if asked.task is None else as_task(asked.task),
-        drop=split_names(asked.drop) or [],
+        task=task,
+        drop=drop,
         block_size=asked.block_size,
         variable=asked.variable,
         say=say,
