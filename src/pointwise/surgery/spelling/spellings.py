@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from pointwise.functional import pointwise
 from pointwise.functional.layout import from_rows, is_channels_last, to_rows
-from pointwise.nn.pointwise import CONVOLUTIONS
-from pointwise.surgery.axes import RANKS, InPlaceOf, sizes
+from pointwise.surgery.axes import CONVS, RANKS, InPlaceOf, sizes
 from pointwise.surgery.over_values import PLAIN
 from pointwise.surgery.refusals import subclass_refusal
 from pointwise.surgery.swap import describe
@@ -88,7 +87,7 @@ def is_pointwise(layer: nn.Module) -> bool | str:
     """
     if not isinstance(layer, tuple(PLAIN)):
         return False
-    if isinstance(layer, tuple(CONVOLUTIONS.values())):
+    if isinstance(layer, CONVS):
         conv: Any = layer
         if set(conv.kernel_size) != {1}:
             return False
