@@ -5,6 +5,7 @@ are scored once. A training that is cut off goes on from its checkpoint when the
 again:
 
     python benchmarks/camvid.py [--minutes 60] [--epochs 150] [--seed 0] [--threads 2]
+        [--save FOLDER]
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from pointwise import save
 from pointwise.data.masks import MaskedImages, read_masked_images
 from pointwise.estimators import Segmenter
 from pointwise.functional.overlap import intersection_over_union, mean_iou
@@ -53,6 +55,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--save", type=Path, help="folder for the model, as compression.py takes it"
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -77,6 +82,8 @@ def main() -> None:
         validation_data=(valid.images, valid.masks),
         checkpoint=state,
     )
+    if options.save:
+        save(model, options.save)
     took = max(time.monotonic() - began, model.history_[-1]["seconds"])
     total = cost(model.network_, torch.zeros(1, 3, *train.images.shape[2:])).total
     best = min(epoch["valid_loss"] for epoch in model.history_)
