@@ -53,11 +53,11 @@ LATENCY_SHARE, LATENCY_BATCH, LATENCY_S = 0.75, 64, 20.0
 CONTENDERS = ("as given", "compressed", "compressed and respelled", "respelled alone")
 
 RECOVERIES = {
-    "lenet": (Budget(macs=0.3, params=0.3), 1, (1e-3, 2e-4)),
-    "nin": (Budget(macs=0.3, params=0.3), 1, (1e-3, 2e-4)),
-    "resnet20": (Budget(macs=0.28), 10, (1e-3,)),
+    "lenet": (Budget(macs=0.3, params=0.3), 1),
+    "nin": (Budget(macs=0.3, params=0.3), 1),
+    "resnet20": (Budget(macs=0.28), 10),
 }
-"""Budget, epochs and learning rates."""
+"""Budget and epochs."""
 
 # --- Our compression ---
 
@@ -301,18 +301,17 @@ def recovery(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.key not in RECOVERIES:
             continue
-        asked, epochs, rates = RECOVERIES[job.key]
+        asked, epochs = RECOVERIES[job.key]
         shares = " and ".join(f"{share:g} of the {name}" for name, share in asked.given().items())
-        for rate in rates:
-            cells = [recovery_cell(job, one, asked, epochs, rate) for one in job.subjects]
-            points = [mean_worst(lost(job, cells, when)) for when in ("unrecovered", "score")]
-            rows.append([job.title, job.seeds, shares, epochs, f"{rate:g}", *points])
+        cells = [recovery_cell(job, one, asked, epochs) for one in job.subjects]
+        points = [mean_worst(lost(job, cells, when)) for when in ("unrecovered", "score")]
+        rows.append([job.title, job.seeds, shares, epochs, *points])
     print("\n## Recovery: points lost, mean / worst")
-    head = ["network", "trainings / draws", "budget", "epochs", "learning rate", "before", "after"]
+    head = ["network", "trainings / draws", "budget", "epochs", "before", "after"]
     table(head, rows)
 
 
-def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int, rate: float) -> Result:
+def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int) -> Result:
     def work() -> Result:
         assert job.cache.folder is not None
         learn = read(subject.data, job.cache.folder).learn
@@ -320,7 +319,7 @@ def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int, rate: 
         data = [(scale(x), y) for x, y in zip(learn.x.split(500), learn.y.split(500), strict=True)]
         ours = Ours(subject)
         plain = subject.score(ours.at(asked).model)
-        how = Recovery(epochs=epochs, data=data, learning_rate=rate)
+        how = Recovery(epochs=epochs, data=data)
         done = ours.at(asked, how)
         costs = count_costs(done.model, subject.example)
         return {
@@ -330,5 +329,5 @@ def recovery_cell(job: Job, subject: Subject, asked: Budget, epochs: int, rate: 
             "score": subject.score(done.model),
         }
 
-    key = {"code": code(), "epochs": epochs, "rate": rate, **asked.given()}
+    key = {"code": code(), "epochs": epochs, **asked.given()}
     return job.cell("recovery", subject, key, work)

@@ -99,6 +99,26 @@ def test_learning_that_does_harm_is_taken_back() -> None:
     )
 
 
+def test_steps_become_smaller_where_large_ones_do_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = trained(), digits()[0][:300]
+    known = measure(model, x[:1], data=x)
+    small = compress_measured(known, SMALL, recover=Recovery(learning_rate=1e-3))
+    monkeypatch.setattr("pointwise.compression.fitting.recover.RATES", (1e6, 1e-3))
+    done = compress_measured(known, SMALL, recover=Recovery())
+    assert states_equal(done.model, small.model)
+    assert "with steps of 0.001; measured" in small.report.notes[-1]
+    told = "with steps of 0.001, where those of 1e+06 did not help; measured"
+    assert told in done.report.notes[-1]
+    monkeypatch.setattr("pointwise.compression.fitting.recover.RATES", (1e6, 1e5))
+    unhelped = compress_measured(known, SMALL, recover=Recovery())
+    assert states_equal(unhelped.model, compress_measured(known, SMALL).model)
+    assert re.search(
+        r"did not help on 30 others, .*, afterwards \S+ with steps of 1e\+06 and \S+ with steps "
+        r"of 100000\.$",
+        unhelped.report.notes[-1],
+    )
+
+
 def residual(**options: Any) -> Compressed:
     model, example, batches = made(MODELS["residual"])
     return compress(model, Budget(macs=0.5), example, data=batches, **options)
@@ -164,7 +184,7 @@ def test_models_of_all_kinds_learn_from_the_given_one(name: str) -> None:
     done = compress_measured(
         known, budget, recover=Recovery(epochs=4, batch_size=16, learning_rate=1e-4)
     )
-    numbers = [float(n) for n in re.findall(r"from (\S+) to (\S+);", done.report.notes[-1])[0]]
+    numbers = [float(n) for n in re.findall(r"from (\S+) to (\S+) with", done.report.notes[-1])[0]]
     assert numbers[1] < numbers[0]
     assert not states_equal(before.model, done.model)
     if name == "named":  # half the squared error of one number, by hand
@@ -195,7 +215,7 @@ def test_masks_are_labels_of_positions() -> None:
             F.cross_entropy(m(x)["out"], y.long(), ignore_index=255, reduction="none")[held, 2:]
             for m in (before.model, done.model)
         ]
-    said = re.findall(r"from (\S+) to (\S+);", done.report.notes[-1])[0]
+    said = re.findall(r"from (\S+) to (\S+) with", done.report.notes[-1])[0]
     assert_close([float(n) for n in said], [n.mean().item() for n in losses], rtol=1e-3, atol=0)
 
 

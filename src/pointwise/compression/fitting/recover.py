@@ -36,6 +36,10 @@ HELD_OUT = 0.1
 FEW_STEPS = 20
 """Steps below which batch norms keep their statistics: running ones could not follow."""
 
+RATES = (1e-3, 2e-4)
+"""Step sizes that are tried in this order until one helps: a network that has learnt all that
+there is takes small ones only."""
+
 LARGEST = 2**28
 """Numbers that the given model puts out for all samples: more are found anew for every batch."""
 
@@ -49,7 +53,8 @@ class Recovery:
         data: What to learn from: batches as for ``compress``, all of which are taken into memory.
             What follows the input in a tuple, or is called ``labels``, ``target`` or the like in a
             mapping, is labels. Default: the data of ``compress``, without labels.
-        learning_rate: The largest step size of AdamW; it rises and falls along one cycle.
+        learning_rate: The largest step size of AdamW; it rises and falls along one cycle. ``auto``:
+            1e-3 and, where that does not help, 2e-4, which takes as long again.
         batch_size: Samples of one step.
         loss: ``labels``: cross-entropy of class numbers, or the squared error of what the outputs
             should be. ``distil``: to give what the given model gives, in class probabilities or, if
@@ -67,7 +72,7 @@ class Recovery:
 
     epochs: int = 1
     data: Data | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float | Literal["auto"] = "auto"
     batch_size: int = 32
     loss: Literal["auto", "labels", "distil"] | GivenLabels = "auto"
     temperature: float = 2.0
@@ -77,8 +82,10 @@ class Recovery:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a whole number above 0, got {value!r}")
-        for name in ("learning_rate", "temperature"):
-            value = getattr(self, name)
+        numbers: dict[str, object] = {"temperature": self.temperature}
+        if self.learning_rate != "auto":
+            numbers["learning_rate"] = self.learning_rate
+        for name, value in numbers.items():
             if not isinstance(value, int | float) or not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a number above 0, got {value!r}")
         if not callable(self.loss) and self.loss not in ("auto", "labels", "distil"):
@@ -145,17 +152,21 @@ def recover(built: nn.Module, known: Measured, how: Recovery, *, seed: int = 0) 
         # What a model that drops some of its channels gives is not what the given one gives.
         return labelled or (isinstance(module, nn.RNNBase) and not module.dropout)
 
-    settings = Settings(
-        how.batch_size,
-        how.learning_rate,
-        "one_cycle",
-        max_epochs=how.epochs,
-        patience=how.epochs,
-        evaluation_rows=how.batch_size,
-        seed=seed,
-    )
-    before, after = _learn(Numbered(built, samples, moved), objective, parts, settings)
-    return _said(how, labelled, objective, [len(part) for part in parts], before, after)
+    tried: dict[float, float] = {}
+    for rate in RATES if how.learning_rate == "auto" else (how.learning_rate,):
+        settings = Settings(
+            how.batch_size,
+            rate,
+            "one_cycle",
+            max_epochs=how.epochs,
+            patience=how.epochs,
+            evaluation_rows=how.batch_size,
+            seed=seed,
+        )
+        before, tried[rate] = _learn(Numbered(built, samples, moved), objective, parts, settings)
+        if tried[rate] < before:
+            break
+    return _said(how, labelled, objective, [len(part) for part in parts], before, tried)
 
 
 def _samples(known: Measured, how: Recovery) -> Samples:
@@ -245,19 +256,22 @@ def _said(
     objective: Objective,
     counts: list[int],
     before: float,
-    after: float,
+    tried: dict[float, float],
 ) -> tuple[str, ...]:
-    """What became of it."""
+    """What became of it, with the losses afterwards by the step sizes that were tried."""
     times = "1 epoch" if how.epochs == 1 else f"{how.epochs} epochs"
     source = "labels" if labelled else "the given model"
     what = "divergence of class probabilities" if isinstance(objective, Divergence) else "loss"
     head = f"Learnt from {source}: {times} of {counts[0]:,} samples"
-    if not after < before:
+    *others, rate = tried
+    if not tried[rate] < before:
+        after = " and ".join(f"{loss:.4g} with steps of {one:g}" for one, loss in tried.items())
         return (
             f"{head} did not help on {counts[1]:,} others, so the weights are those from before: "
-            f"{what} {before:.4g}, afterwards {after:.4g}.",
+            f"{what} {before:.4g}, afterwards {after}.",
         )
+    without = f", where those of {others[0]:g} did not help" if others else ""
     return (
-        f"{head} took the {what} on {counts[1]:,} others from {before:.4g} to {after:.4g}; "
-        "measured errors of layers are those from before.",
+        f"{head} took the {what} on {counts[1]:,} others from {before:.4g} to {tried[rate]:.4g} "
+        f"with steps of {rate:g}{without}; measured errors of layers are those from before.",
     )
