@@ -25,8 +25,8 @@ longer to read."""
 PARALLEL_MACS = 1 << 22
 """From so many on a second thread helps."""
 
-TASKS_PER_THREAD = 4
-"""So that a thread which others disturb does not hold up the rest."""
+TASKS_PER_THREAD = 16
+"""So that a thread which wakes late, or which others disturb, does not hold up the rest."""
 
 FEW_TILES = 4
 """Samples of fewer tiles are gathered into one matrix of columns first."""
