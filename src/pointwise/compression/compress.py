@@ -1,38 +1,25 @@
 """A trained network rewritten with 1x1 convolutions under a budget, in one call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pointwise.compression.allocation.candidates import Candidate, build, metric_of
 from pointwise.compression.allocation.choosing import choose
 from pointwise.compression.allocation.latency import time_models, time_share
 from pointwise.compression.budget import Budget, count_costs
 from pointwise.compression.calibration import Data
-from pointwise.compression.fitting.recalibrate import norms_of, recalibrate
 from pointwise.compression.fitting.recover import Recovery, check_recovery
 from pointwise.compression.fitting.recover import recover as learn_on
-from pointwise.compression.fitting.sequential import refit, wanted_rows
-from pointwise.compression.forms.stages import Stage
+from pointwise.compression.fitting.rewriting import check_kind, rewrite
 from pointwise.compression.plans.plan import Plan
 from pointwise.compression.reports.report import CompressionReport
 from pointwise.compression.reports.reporting import make_plan, make_report
-from pointwise.compression.statistics.measure import (
-    SAMPLES,
-    Errors,
-    Logits,
-    Measured,
-    kept_buffers,
-    measure,
-    own_random_state,
-)
-from pointwise.compression.statistics.patches import output_rows
-from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows, run_hooked
-from pointwise.errors import DifferenceError
-from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
-from pointwise.surgery.replace import replace_named
+from pointwise.compression.statistics.isolation import kept_buffers, own_random_state
+from pointwise.compression.statistics.measure import SAMPLES, Errors, Measured, measure
+from pointwise.compression.statistics.scores import Logits
+from pointwise.surgery.equivalence import Example, evaluating
 
 Evaluate = Callable[[nn.Module], float]
 
@@ -170,7 +157,7 @@ def _compress(
 ) -> Compressed:
     chosen = choose(known, budget)
     with own_random_state(seed):
-        built, errors = _built(known, chosen)
+        built, errors = rewrite(known, chosen)
         times = None
         if budget.latency is not None:
             with kept_buffers(built):
@@ -178,7 +165,7 @@ def _compress(
             if time_share(*times) >= 1:
                 known = replace(known, laid=None)
                 chosen = tuple(layer.candidates[0] for layer in known.layers)
-                built, errors = _built(known, chosen)
+                built, errors = rewrite(known, chosen)
                 times = (times[0], times[0])
         with kept_buffers(built):
             after = count_costs(built, known.example)
@@ -193,7 +180,7 @@ def _compress(
         with own_random_state(seed):
             said = learn_on(built, known, recover, seed=seed)
         with kept_buffers(built):
-            _check_kind(known.model, built, known.example)
+            check_kind(known.model, built, known.example)
         report = replace(
             report,
             score_unrecovered=report.score_after,
@@ -201,94 +188,6 @@ def _compress(
             notes=(*report.notes, *said),
         )
     return Compressed(built, report, plan)
-
-
-def _built(known: Measured, chosen: Sequence[Candidate]) -> tuple[nn.Module, dict[str, float]]:
-    """The compressed model, and the measured error of each layer."""
-    changed = {one.path: one for one in chosen if one.form is not None}
-    built = _build(known, changed)
-    with kept_buffers(built, norms=False):
-        errors = _fit(known, built, changed) if known.batches and changed else {}
-        _check_kind(known.model, built, known.example)
-    return built, errors
-
-
-def _build(known: Measured, changed: Mapping[str, Candidate]) -> nn.Module:
-    """The model with its layers factored by what the data tell of them."""
-    mixtures = {layer.layer.path: layer.mixtures for layer in known.layers}
-
-    def rule(path: str, module: nn.Module) -> nn.Module | None:
-        one = changed.get(path)
-        if one is None:
-            return None
-        moments = known.moments.get(path)
-        return build(one, module, moments, unit=known.unit, mixtures=mixtures[path])
-
-    built, swaps = replace_named(known.base, rule)
-    for swap in swaps:
-        if swap.after is None and swap.path in changed:  # ``find_layers`` saw nothing against it
-            raise DifferenceError(f"{swap.path!r} cannot be replaced: {swap.reason}")
-    return built
-
-
-def _fit(known: Measured, built: nn.Module, changed: Mapping[str, Candidate]) -> dict[str, float]:
-    """Refit and recalibrate; the measured error of each layer."""
-    samples = next(iter(known.moments.values())).samples
-    calls = {layer.path: len(layer.calls) for layer in known.found.layers}
-    wanted: dict[str, Wanted] = {}
-    for path in changed:
-        layers = built.get_submodule(path)
-        assert isinstance(layers, nn.Sequential), "plain layers one after another"
-        stage = Stage.of(known.model.get_submodule(path))
-        wanted[path] = wanted_rows(stage, Stage.of(layers[-1]), calls[path], samples)
-    kept = keep_rows(known.model, wanted, known.batches)
-    refit(built, kept, known.batches)
-    if norms_of(known.model, exclude=known.exclude):
-        recalibrate(built, known.model, known.batches, exclude=known.exclude)
-    return _measure_errors(known, built, kept)
-
-
-def _measure_errors(
-    known: Measured, built: nn.Module, kept: Mapping[str, KeptRows]
-) -> dict[str, float]:
-    """How far each layer's outputs in the compressed model are from those in the given one."""
-    sums = dict.fromkeys(kept, 0.0)
-    counts = dict.fromkeys(kept, 0)
-    metrics = {path: metric_of(known.moments[path], known.unit) for path in kept}
-    for number, batch in enumerate(known.batches):
-        queues = {path: iter(rows.batches[number]) for path, rows in kept.items()}
-
-        def comparing(path: str, queue: Callable[[], Tensor]) -> Callable[..., None]:
-            def hook(_m: nn.Module, _a: object, _n: object, y: Tensor) -> None:
-                wanted = kept[path].wanted
-                apart = output_rows(wanted.stage, y, most=wanted.most) - queue().double()
-                metric = metrics[path][0]
-                worth = apart if metric is None else apart @ metric
-                sums[path] += float((worth * apart).sum())
-                counts[path] += apart.shape[1]
-
-            return hook
-
-        hooks = {path: comparing(path, queue.__next__) for path, queue in queues.items()}
-        run_hooked(built, hooks, batch)
-    return {path: metrics[path][1] * sums[path] / max(counts[path], 1) for path in kept}
-
-
-def _check_kind(model: nn.Module, built: nn.Module, example: Example) -> None:
-    """Refuse a result that does not give tensors of the same shapes, or no numbers."""
-    found = []
-    for one in (model, built):
-        with evaluating(one), torch.no_grad():
-            found.append(outputs_of(call(one, example)))
-    before, after = found
-    for name, old in before.items():
-        new = after.get(name)
-        if new is None or new.shape != old.shape or new.dtype != old.dtype:
-            raise DifferenceError(f"{name} must keep its shape and type, it does not")
-        masked = bool(old.isinf().any())  # on purpose, and perhaps at other places now
-        broken = new[~old.isnan()].isnan() if masked else ~new[old.isfinite()].isfinite()
-        if new.is_floating_point() and broken.any():
-            raise DifferenceError(f"{name} of the compressed model must be finite, it is not")
 
 
 def _score(evaluate: Evaluate, model: nn.Module, seed: int) -> float:

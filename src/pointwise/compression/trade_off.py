@@ -12,13 +12,8 @@ from pointwise.compression.calibration import Data
 from pointwise.compression.compress import Evaluate, compress_measured
 from pointwise.compression.reports.report import CompressionReport
 from pointwise.compression.reports.report_table import NAMES
-from pointwise.compression.statistics.measure import (
-    SAMPLES,
-    Errors,
-    Logits,
-    Measured,
-    measure,
-)
+from pointwise.compression.statistics.measure import SAMPLES, Errors, Measured, measure
+from pointwise.compression.statistics.scores import Logits
 from pointwise.inspection.plots import percent
 from pointwise.surgery.equivalence import Example
 

@@ -1,1 +1,1 @@
-"""The weights of the new layers: refitted, recalibrated, and learning on where that is asked."""
+"""The network rewritten: its new layers refitted and recalibrated, and learning on where asked."""

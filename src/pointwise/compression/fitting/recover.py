@@ -23,7 +23,8 @@ from pointwise.compression.fitting.recovery_loss import (
     flat,
     label_error,
 )
-from pointwise.compression.statistics.measure import Measured, pick_scores
+from pointwise.compression.statistics.measure import Measured
+from pointwise.compression.statistics.scores import pick_scores
 from pointwise.errors import DataError
 from pointwise.surgery.equivalence import evaluating
 from pointwise.training import Objective, Rows, Settings, train

@@ -1,0 +1,73 @@
+"""What cannot be measured, refused before any long work."""
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.compression.calibration import batch_size
+from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
+
+STEADY = 1e-3
+"""What two runs of one input may differ by, as a share of the largest output."""
+
+
+def check_given(model: nn.Module, example: Example, samples: int) -> None:
+    """Refuse arguments of which nothing can be made, before anything is run.
+
+    Args:
+        model: The model.
+        example: An input.
+        samples: How many samples of the data are to be taken.
+
+    Raises:
+        TypeError: If the model is no module.
+        ValueError: If the example holds no sample, or none are to be taken.
+
+    Example:
+        >>> check_given(nn.Linear(3, 2), torch.ones(1, 3), 100)
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"samples must be a whole number above 0, got {samples!r}")
+    if batch_size(example) == 0:
+        raise ValueError("example must hold at least one sample, got none")
+
+
+def check_steady(model: nn.Module, example: Example) -> None:
+    """Refuse a model that gives no finite numbers, or others every time.
+
+    Args:
+        model: The model.
+        example: An input.
+
+    Raises:
+        ValueError: If it does.
+
+    Example:
+        >>> check_steady(nn.Linear(3, 2), torch.ones(1, 3))
+    """
+    first, second = (_run(model, example, seed) for seed in (0, 1))
+    if not first:
+        raise ValueError("model must put out at least one tensor, it puts out none")
+    for name, one in first.items():
+        other = second.get(name)
+        if one.is_meta:
+            raise ValueError(f"model must have values, its {name} is on the meta device")
+        if one.is_floating_point() and one.isnan().any():
+            raise ValueError(f"model must give numbers for the example, its {name} holds nan")
+        same = other is not None and other.shape == one.shape
+        if same and one.is_floating_point() and one.numel():
+            assert other is not None
+            apart = (one.double() - other.double()).nan_to_num().abs().max()
+            same = bool(apart <= STEADY * one.double().nan_to_num().abs().max())
+        if not same:
+            raise ValueError(
+                "model must give the same every time in evaluation mode, its "
+                f"{name} changes from one run to the next: it draws random numbers"
+            )
+
+
+def _run(model: nn.Module, example: Example, seed: int) -> dict[str, Tensor]:
+    with evaluating(model), torch.no_grad():
+        torch.manual_seed(seed)
+        return outputs_of(call(model, example))
