@@ -14,6 +14,9 @@ from pointwise.runtime.pipeline import Pipeline, build_pipeline
 from pointwise.runtime.schedules import PAGE_BYTES, TURNED_TILES, Machine, is_copied
 from pointwise.runtime.stages import HALIDE_TYPES, Layout
 
+TYPES = {getattr(torch, name): name for name in HALIDE_TYPES}
+"""Names of the types that pipelines read."""
+
 SLICE_MACS = 1 << 30
 """One call of a pipeline does no more, a few hundredths of a second: meanwhile no other Python
 thread runs."""
@@ -120,25 +123,27 @@ class Fused:
         """Fill ``out``.
 
         Args:
-            x: Input ``(B, C_in, P)`` of any numbers.
+            x: Input ``(B, C_in, P)`` of any numbers, without gradients.
             out: Output ``(B, C_out, P)`` of float32, or int64 if the chain ends in class numbers;
                 it shares no memory with ``x``.
         """
         batches, _, positions = x.shape
         if batches * positions == 0:
             return
-        x, out = _readable(x.detach()), out.detach()
+        x = _readable(x)
         few = positions < (self._fewest if batches == 1 else FEW_TILES * self._tile)
         longest = max(self._fewest, SLICE_MACS // self._macs)
         together = max(1, longest // positions)
         reached = longest + SLICE_POSITIONS
-        far = any(_reach(t, together, reached) > FARTHEST for t in (x, out))
+        far = max(_reach(x, together, reached), _reach(out, together, reached)) > FARTHEST
         if few or far or not (_is_even(x) and _is_even(out)):
             self._gathered(x, out)
-            return
-        for start in range(0, batches, together):
-            some = slice(start, start + together)
-            self._sliced(x[some], out[some], longest)
+        elif batches <= together:
+            self._sliced(x, out, longest)
+        else:
+            for start in range(0, batches, together):
+                some = slice(start, start + together)
+                self._sliced(x[some], out[some], longest)
 
     def _sliced(self, x: Tensor, out: Tensor, longest: int) -> None:
         positions = x.shape[2]
@@ -173,35 +178,40 @@ class Fused:
                 target.transpose(0, 1).copy_(made[0, :, :count].unflatten(1, shape[1:]))
 
     def _call(self, x: Tensor, out: Tensor) -> None:
-        threads = torch.get_num_threads()
-        positions = x.shape[0] * x.shape[2]
-        several = positions > self._tile and self._macs * positions >= PARALLEL_MACS
-        parallel = threads > 1 and several and _POOL.join()
-        dtype = str(x.dtype).removeprefix("torch.")
+        batches, channels, positions = x.shape
+        count = batches * positions
+        several = count > self._tile and self._macs * count >= PARALLEL_MACS
+        threads = torch.get_num_threads() if several else 1
+        parallel = threads > 1 and _POOL.join()
         rows_in, rows_out = _is_rows(x), _is_rows(out)
-        dense = rows_in and _is_dense(x) and (not rows_out or _is_dense(out))
-        apart = x.stride(1) * x.element_size()
-        copied = not rows_in and is_copied(x.shape[1], x.shape[2], apart)
-        alone = parallel and x.shape[0] == 1
-        bound = self._bind(Layout(dtype, rows_in, rows_out, parallel, dense, copied, alone))
+        layout = Layout(
+            TYPES[x.dtype],
+            rows_in,
+            rows_out,
+            parallel,
+            dense=rows_in and _is_dense(x) and (not rows_out or _is_dense(out)),
+            copied=not rows_in and is_copied(channels, positions, x.stride(1) * x.element_size()),
+            alone=parallel and batches == 1,
+        )
+        bound = self._bound.get(layout) or self._bind(layout)
         made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
         arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
         if parallel:
             # fewer tasks than processors keep to PyTorch's number of threads
             whole = threads >= (os.cpu_count() or 1)
             tasks = threads * TASKS_PER_THREAD if whole else threads
-            tiles = -(-x.shape[2] // bound.tile) * x.shape[0]
+            tiles = -(-positions // bound.tile) * batches
             arguments.append(-(-tiles // tasks))
         bound.call(*arguments, self._hl.Buffer(made.numpy()))
 
     def _bind(self, layout: Layout) -> _Bound:
-        if layout not in self._bound:
-            pipeline = build_pipeline(self.chain, layout, self._machine)
-            call = _COMPILED.get(pipeline, self._target)
-            numbers = self._numbers.setdefault(pipeline.across, pipeline.constants)
-            constants = tuple(self._hl.Buffer(_aligned(array)) for array in numbers)
-            self._bound[layout] = _Bound(call, constants, pipeline.tile, pipeline.members)
-        return self._bound[layout]
+        pipeline = build_pipeline(self.chain, layout, self._machine)
+        call = _COMPILED.get(pipeline, self._target)
+        numbers = self._numbers.setdefault(pipeline.across, pipeline.constants)
+        constants = tuple(self._hl.Buffer(_aligned(array)) for array in numbers)
+        bound = _Bound(call, constants, pipeline.tile, pipeline.members)
+        self._bound[layout] = bound
+        return bound
 
 
 def _unchecked(target: Any) -> Any:
@@ -222,8 +232,7 @@ def _readable(x: Tensor) -> Tensor:
     """The input in a type that pipelines read; others become float32."""
     if x.dtype == torch.bool:
         return x.view(torch.uint8)
-    known = str(x.dtype).removeprefix("torch.") in HALIDE_TYPES
-    return x if known else x.float()
+    return x if x.dtype in TYPES else x.float()
 
 
 def _is_rows(flat: Tensor) -> bool:

@@ -56,8 +56,8 @@ def flat_view(x: Tensor, axis: int, *, rows: bool) -> Tensor | None:
         >>> flat_view(x.movedim(1, -1), -1, rows=True) is None
         True
     """
-    c, lead, trail = x.shape[axis], x.shape[:axis], x.shape[axis:][1:]
-    before, after = math.prod(lead), math.prod(trail)
+    shape = tuple(x.shape)
+    c, before, after = shape[axis], math.prod(shape[:axis]), math.prod(shape[axis:][1:])
     try:
         if rows:
             return x.movedim(axis, -1).view(before * after, c).T.unsqueeze(0)
@@ -120,8 +120,11 @@ def overlap(a: Tensor, b: Tensor) -> bool:
 
 
 def _range(x: Tensor) -> tuple[int, int]:
+    start = x.data_ptr()
+    if x.is_contiguous():
+        return start, start + x.nbytes
     last = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
-    return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
+    return start, start + (last + 1) * x.element_size()
 
 
 def as_tensor(array: Any) -> Tensor:
