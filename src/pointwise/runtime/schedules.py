@@ -52,10 +52,11 @@ COPIED_TILES = 8
 """Tiles of planar channels that are copied together: a channel gives many lines of the cache in a
 row then, which a processor fetches ahead."""
 
-COPIED_CHANNELS, COPIED_APART = 160, 64
-"""From how many channels on planar memory is copied first. Every channel lies in a page of its own,
-and a processor finds about a hundred at a time without looking them up; where they do not lie whole
-pages apart, fewer are too many for it to fetch ahead."""
+COPIED_CHANNELS, COPIED_UNEVEN = 32, 48
+"""From how many channels on planar memory is copied first, where they lie whole pages apart and
+where they do not. Channels that are pages apart share a few lines of each cache, which then holds
+a dozen of them, or half of that where another program runs on the same core; of others a processor
+fetches only so many ahead. Copying costs little, and where it is needed spares half of the time."""
 
 COPIED_POSITIONS = 4096
 """Fewer are not copied first: they may not come to whole runs of tiles."""
@@ -254,9 +255,9 @@ def is_copied(channels: int, positions: int, bytes_apart: int) -> bool:
         Whether it is.
 
     Example:
-        >>> is_copied(64, 1024 * 1024, 4 * 1024 * 1024), is_copied(64, 1000 * 1000, 4 * 1000 * 1000)
-        (False, True)
+        >>> is_copied(32, 1024 * 1024, 4 * 1024 * 1024), is_copied(32, 1000 * 1000, 4 * 1000 * 1000)
+        (True, False)
     """
     if positions < COPIED_POSITIONS:
         return False
-    return channels >= (COPIED_APART if bytes_apart % PAGE_BYTES else COPIED_CHANNELS)
+    return channels >= (COPIED_UNEVEN if bytes_apart % PAGE_BYTES else COPIED_CHANNELS)
