@@ -14,6 +14,7 @@ from pointwise.runtime.chain import Activation, Chain, Softmax, Spread, Step
 from pointwise.runtime.reference import evaluate
 from pointwise.runtime.row_placement import runs_across
 from pointwise.runtime.schedules import (
+    COPIED_POSITIONS,
     STACK_BYTES,
     Block,
     Machine,
@@ -77,6 +78,13 @@ def test_blocks_across_channels_fit_the_registers(c_out: int, machine: Machine) 
     assert schedule.tile % block.vectors == 0
 
 
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("channels", [32, 1000])
+def test_what_is_copied_fills_the_tiles(lanes: int, channels: int) -> None:
+    schedule = choose_schedule([channels, 64], Machine(lanes, 32))
+    assert schedule.tile * tiles_read(channels, schedule.tile, rows=False) <= COPIED_POSITIONS
+
+
 @pytest.mark.parametrize(
     ("channels", "positions", "apart", "expected"),
     [
@@ -84,7 +92,8 @@ def test_blocks_across_channels_fit_the_registers(c_out: int, machine: Machine) 
         (48, 10_000, 40_000, True),
         (31, 10_240, 40_960, False),
         (32, 10_240, 40_960, True),
-        (160, 4095, 40_960, False),
+        (160, 256, 4096, True),
+        (160, 255, 4096, False),
     ],
 )
 def test_wide_planar_memory_is_copied_first(

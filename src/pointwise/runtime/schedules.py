@@ -58,8 +58,8 @@ where they do not. Channels that are pages apart share a few lines of each cache
 a dozen of them, or half of that where another program runs on the same core; of others a processor
 fetches only so many ahead. Copying costs little, and where it is needed spares half of the time."""
 
-COPIED_POSITIONS = 4096
-"""Fewer are not copied first: they may not come to whole runs of tiles."""
+COPIED_POSITIONS = 256
+"""Fewer are not copied first: they may not fill the tiles that are copied together."""
 
 PAGE_BYTES = 4096
 
