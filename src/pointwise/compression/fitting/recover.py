@@ -1,7 +1,7 @@
 """A compressed model that learns on, from labels or from the model that it was made of."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -153,20 +153,16 @@ def recover(built: nn.Module, known: Measured, how: Recovery, *, seed: int = 0) 
         # What a model that drops some of its channels gives is not what the given one gives.
         return labelled or (isinstance(module, nn.RNNBase) and not module.dropout)
 
-    tried: dict[float, float] = {}
-    for rate in RATES if how.learning_rate == "auto" else (how.learning_rate,):
-        settings = Settings(
-            how.batch_size,
-            rate,
-            "one_cycle",
-            max_epochs=how.epochs,
-            patience=how.epochs,
-            evaluation_rows=how.batch_size,
-            seed=seed,
-        )
-        before, tried[rate] = _learn(Numbered(built, samples, moved), objective, parts, settings)
-        if tried[rate] < before:
-            break
+    settings = Settings(
+        how.batch_size,
+        schedule="one_cycle",
+        max_epochs=how.epochs,
+        patience=how.epochs,
+        evaluation_rows=how.batch_size,
+        seed=seed,
+    )
+    rates = RATES if how.learning_rate == "auto" else (how.learning_rate,)
+    before, tried = _learn(Numbered(built, samples, moved), objective, parts, settings, rates)
     return _said(how, labelled, objective, [len(part) for part in parts], before, tried)
 
 
@@ -218,27 +214,35 @@ def _distillation(
 
 
 def _learn(
-    network: Numbered, objective: Objective, parts: list[Rows], settings: Settings
-) -> tuple[float, float]:
-    """The loss on the held-out samples before and after; the weights are the better ones."""
+    network: Numbered,
+    objective: Objective,
+    parts: list[Rows],
+    settings: Settings,
+    rates: Sequence[float],
+) -> tuple[float, dict[float, float]]:
+    """The loss on the held-out samples before, and after each rate; the weights are the better."""
     flags = {module: module.training for module in network.modules()}
     learning, held = parts
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     before = _score(network, objective, held, settings.evaluation_rows)
-    after = float("inf")
+    tried: dict[float, float] = {}
     try:
-        with torch.enable_grad():
-            for epoch in train(network, objective, learning, held, settings):
-                if epoch.valid_loss < after:  # which nan is not
-                    after = epoch.valid_loss
-        if not after < before:
+        for rate in rates:
+            tried[rate] = float("inf")
+            with torch.enable_grad():
+                chosen = replace(settings, learning_rate=rate)
+                for epoch in train(network, objective, learning, held, chosen):
+                    if epoch.valid_loss < tried[rate]:  # which nan is not
+                        tried[rate] = epoch.valid_loss
+            if tried[rate] < before:
+                break
             network.load_state_dict(start)
     finally:
         for module, training in flags.items():
             module.training = training
         for parameter in network.parameters():
             parameter.grad = None
-    return before, after
+    return before, tried
 
 
 @torch.no_grad()
