@@ -228,6 +228,24 @@ def test_wide_planar_memory(shape: tuple[int, int, int], dtype: str) -> None:
 
 
 @needs_halide
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("positions", [256, 257, 511, 512, 1000, 4099])
+def test_copied_tiles_write_what_they_should_and_no_more(positions: int, samples: int) -> None:
+    import halide as hl
+
+    from pointwise.runtime.fused import Fused
+
+    chain = Chain(70, [matrix(70, 9), HIDDEN, matrix(9, 3)])
+    x = numbers(samples, 70, positions).float()
+    around = torch.full((samples, 3, positions + 64), NAN)
+    Fused(chain, target=hl.get_host_target().to_string()).run(x, around[:, :, 32:-32])
+    expected = evaluate(chain, as_rows(x).double()).float()
+    torch.testing.assert_close(as_rows(around[:, :, 32:-32]), expected, atol=1e-5, rtol=1e-5)
+    assert around[:, :, :32].isnan().all()
+    assert around[:, :, -32:].isnan().all()
+
+
+@needs_halide
 def test_long_inputs_run_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pointwise.runtime.fused.SLICE_MACS", 1 << 20)
     chain = Chain(64, [matrix(64, 9), HIDDEN, matrix(9, 3)])

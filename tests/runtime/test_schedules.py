@@ -90,8 +90,8 @@ def test_what_is_copied_fills_the_tiles(lanes: int, channels: int) -> None:
     [
         (47, 10_000, 40_000, False),
         (48, 10_000, 40_000, True),
-        (31, 10_240, 40_960, False),
-        (32, 10_240, 40_960, True),
+        (23, 10_240, 40_960, False),
+        (24, 10_240, 40_960, True),
         (160, 256, 4096, True),
         (160, 255, 4096, False),
     ],

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from pointwise.runtime.chain import Chain
 from pointwise.runtime.pipeline import Pipeline, build_pipeline
-from pointwise.runtime.schedules import PAGE_BYTES, TURNED_TILES, Machine, is_copied
+from pointwise.runtime.schedules import (
+    COPIED_POSITIONS,
+    PAGE_BYTES,
+    TURNED_TILES,
+    Machine,
+    is_copied,
+)
 from pointwise.runtime.stages import HALIDE_TYPES, Layout
 
 TYPES = {getattr(torch, name): name for name in HALIDE_TYPES}
@@ -152,7 +158,8 @@ class Fused:
             self._call(x, out)
             return
         size = -(-positions // slices)
-        size += -size % (SLICE_POSITIONS if size >= SLICE_POSITIONS else self._fewest)
+        units = (SLICE_POSITIONS, COPIED_POSITIONS, self._fewest)
+        size += -size % next((unit for unit in units if size >= unit), self._fewest)
         for start in range(0, positions, size):
             start = min(start, max(0, positions - self._fewest))
             some = slice(start, start + size)
@@ -194,13 +201,22 @@ class Fused:
             alone=parallel and batches == 1,
         )
         bound = self._bound.get(layout) or self._bind(layout)
+        rest = positions % bound.tile if layout.copied else 0
+        if not rest:
+            self._start(bound, x, out, threads if parallel else 0)
+            return
+        for some in (slice(positions - rest), slice(positions - bound.tile, None)):
+            self._start(bound, x[:, :, some], out[:, :, some], threads if parallel else 0)
+
+    def _start(self, bound: _Bound, x: Tensor, out: Tensor, threads: int) -> None:
+        """Run a pipeline; ``threads`` is 0 of one that runs on a single one."""
         made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
         arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
-        if parallel:
+        if threads:
             # fewer tasks than processors keep to PyTorch's number of threads
             whole = threads >= (os.cpu_count() or 1)
             tasks = threads * TASKS_PER_THREAD if whole else threads
-            tiles = -(-positions // bound.tile) * batches
+            tiles = -(-x.shape[2] // bound.tile) * x.shape[0]
             arguments.append(-(-tiles // tasks))
         bound.call(*arguments, self._hl.Buffer(made.numpy()))
 

@@ -24,7 +24,7 @@ class Pipeline:
         out: Its output.
         constants: The arrays for the arguments in between.
         signature: What the code depends on: chains that agree in it share the code.
-        tile: Fewest positions that it runs on.
+        tile: Fewest positions that it runs on; of channels that are copied only multiples of them.
         members: Members that the output keeps apart.
         across: Whether vectors run across channels; the constants lie otherwise then.
     """

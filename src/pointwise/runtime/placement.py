@@ -26,7 +26,10 @@ class Placement:
 
     @property
     def span(self) -> int:
-        """Positions that are read together: the fewest that the pipeline runs on."""
+        """Positions that are read together, the fewest that the pipeline runs on.
+
+        On channels that are copied it runs on whole multiples of them.
+        """
         return self.w.schedule.tile * self._read
 
     @property
@@ -48,7 +51,11 @@ class Placement:
         if value.members:
             buffer.dim(2).set_bounds(0, self.w.members)
         tiles, tile = hl.Var("tiles"), hl.Var("tile")
-        out.split(p, tiles, p, self.span, hl.TailStrategy.ShiftInwards)
+        tail = hl.TailStrategy.ShiftInwards
+        if self.w.layout.copied:  # its tiles begin at multiples of their size only
+            buffer.dim(0).set_min(0)
+            tail = hl.TailStrategy.RoundUp
+        out.split(p, tiles, p, self.span, tail)
         out.split(p, tile, p, self.w.schedule.tile)
         block = self.write(out, value, [*index[2:-1], tile, tiles, n])
         together = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
@@ -150,6 +157,7 @@ class Placement:
             self.read_rows(func, image)
         else:
             self.vectors(func)
+            func.reorder(self.w.v, self.w.p, self.w.t, self.w.o, self.w.n)
 
     def read_rows(self, func: Func, image: Any) -> None:
         """Rows are turned into columns in registers, on the way into cache."""

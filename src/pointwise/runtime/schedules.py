@@ -52,7 +52,7 @@ COPIED_TILES = 8
 """Tiles of planar channels that are copied together: a channel gives many lines of the cache in a
 row then, which a processor fetches ahead."""
 
-COPIED_CHANNELS, COPIED_UNEVEN = 32, 48
+COPIED_CHANNELS, COPIED_UNEVEN = 24, 48
 """From how many channels on planar memory is copied first, where they lie whole pages apart and
 where they do not. Channels that are pages apart share a few lines of each cache, which then holds
 a dozen of them, or half of that where another program runs on the same core; of others a processor
@@ -255,7 +255,7 @@ def is_copied(channels: int, positions: int, bytes_apart: int) -> bool:
         Whether it is.
 
     Example:
-        >>> is_copied(32, 1024 * 1024, 4 * 1024 * 1024), is_copied(32, 1000 * 1000, 4 * 1000 * 1000)
+        >>> is_copied(24, 1024 * 1024, 4 * 1024 * 1024), is_copied(24, 1000 * 1000, 4 * 1000 * 1000)
         (True, False)
     """
     if positions < COPIED_POSITIONS:

@@ -47,7 +47,7 @@ class Writer:
         import halide as hl
 
         self.hl: Any = hl
-        self.p, self.o, self.m, self.n, self.v = (hl.Var(name) for name in "pomnv")
+        self.p, self.o, self.m, self.n, self.v, self.t = (hl.Var(name) for name in "pomnvt")
         self.here = Place(self.p, self.o, self.m)
 
     def image(self) -> Value:
@@ -65,9 +65,16 @@ class Writer:
             value.stored = self.layout.dtype == "float32"
             return value
         func = hl.Func("columns")
-        func[self.p, self.o, self.n] = value.at(self.here)
         self.columns = (func, image)
-        return self.reading(func, c, c, False)
+        if self.layout.rows_in:
+            func[self.p, self.o, self.n] = value.at(self.here)
+            return self.reading(func, c, c, False)
+        size = self.schedule.tile  # a tile lies in one piece, or it would push itself out of cache
+        place = Place(self.t * size + self.p, self.o, self.m)
+        func[self.p, self.o, self.t, self.n] = value.at(place)
+        stored = Value(lambda at: func[at.p % size, at.o, at.p / size, self.n], c, c)
+        stored.stored = True
+        return stored
 
     def constant(self, values: NDArray[Any], name: str) -> Any:
         """An argument for an array; the last axis of the array is the first of the argument."""
