@@ -246,8 +246,9 @@ def test_copied_tiles_write_what_they_should_and_no_more(positions: int, samples
 
 
 @needs_halide
-def test_long_inputs_run_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pointwise.runtime.fused.SLICE_MACS", 1 << 20)
+@pytest.mark.parametrize("macs", [1 << 16, 1 << 18, 1 << 20])
+def test_long_inputs_run_in_slices(macs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pointwise.runtime.fused.SLICE_MACS", macs)
     chain = Chain(64, [matrix(64, 9), HIDDEN, matrix(9, 3)])
     assert_runs(chain, numbers(1, 64, 10_007).float(), "fused")
 

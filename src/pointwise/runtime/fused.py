@@ -160,8 +160,9 @@ class Fused:
         size = -(-positions // slices)
         units = (SLICE_POSITIONS, COPIED_POSITIONS, self._fewest)
         size += -size % next((unit for unit in units if size >= unit), self._fewest)
+        least = min(size, COPIED_POSITIONS)  # so that the last one runs as the others do
         for start in range(0, positions, size):
-            start = min(start, max(0, positions - self._fewest))
+            start = min(start, max(0, positions - least))
             some = slice(start, start + size)
             self._call(x[:, :, some], out[:, :, some])
 
