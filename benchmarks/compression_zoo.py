@@ -31,7 +31,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from compression_zoo_report import TARGET, Record, reasons, rows, summary, unmet
 from pointwise.compression import Budget, Compressed, CompressionReport, compress, load, save
 from pointwise.compression.forms.stages import KINDS
-from pointwise.surgery.equivalence import call, outputs_of
+from pointwise.inspection.outputs import outputs_of
+from pointwise.surgery.equivalence import call
 from surgery_zoo import parameters
 from zoo_layers import prepare
 from zoo_models import FAMILIES, Entry

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from pointwise.inspection.outputs import outputs_of
 from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
-from pointwise.surgery.equivalence import Equivalence, call, check_equivalent, outputs_of
+from pointwise.surgery.equivalence import Equivalence, call, check_equivalent
 from pointwise.surgery.restoring import restore
 from pointwise.surgery.stock import to_torch
 from pointwise.surgery.swap import Swap

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pointwise.compression.budget import Budget
 from pointwise.compression.compress import Compressed, compress
 from pointwise.compression.plans.files import load, save
-from pointwise.surgery.equivalence import call, outputs_of
+from pointwise.inspection.outputs import outputs_of
+from pointwise.surgery.equivalence import call
 
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 

@@ -49,6 +49,11 @@ def exploding() -> nn.Module:
     return model
 
 
+def made_in_inference_mode() -> nn.Module:
+    with torch.inference_mode():
+        return make()
+
+
 class Divides(nn.Module):
     """Not a number for some inputs."""
 
@@ -137,6 +142,7 @@ def test_wrong_models_and_data(model: nn.Module, data: Any, kind: Any, message: 
         ({"forms": "svd"}, ValueError, "forms must be 'auto' or some of output, input, axis 0,"),
         ({"forms": []}, ValueError, "tucker, got none"),
         ({"exclude": ["head"]}, ValueError, "exclude must hold paths of modules"),
+        ({"exclude": "0"}, TypeError, "exclude must be a sequence of paths, such as ['0']"),
         (
             {"logits": lambda y: y["out"]},
             DataError,
@@ -153,7 +159,7 @@ def test_wrong_models_and_data(model: nn.Module, data: Any, kind: Any, message: 
             "evaluate must return a number, got 'good'",
         ),
     ],
-    ids=["form", "no_form", "exclude", "logits_fail", "logits_shape", "evaluate"],
+    ids=["form", "no_form", "exclude", "one_path", "logits_fail", "logits_shape", "evaluate"],
 )
 def test_wrong_options(options: dict[str, Any], kind: Any, message: str) -> None:
     with pytest.raises(kind, match=re.escape(message)):
@@ -195,8 +201,18 @@ def test_the_flags_survive_an_error() -> None:
             ValueError,
             "model must have values, its output is on the meta device",
         ),
+        (
+            {"model": nn.Sequential(nn.LazyLinear(16))},
+            ValueError,
+            "model must know its sizes, its 0.weight is lazy: run it once first",
+        ),
+        (
+            {"model": made_in_inference_mode()},
+            ValueError,
+            "model must be made outside of torch.inference_mode(), its 0.weight was made in it",
+        ),
     ],
-    ids=["model", "budget", "samples", "no_samples", "empty", "meta"],
+    ids=["model", "budget", "samples", "no_samples", "empty", "meta", "lazy", "inference"],
 )
 def test_wrong_arguments(change: dict[str, Any], kind: type[Exception], message: str) -> None:
     given: dict[str, Any] = {

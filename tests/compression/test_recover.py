@@ -358,6 +358,35 @@ def test_labels_that_are_no_outputs() -> None:
         compress(model, Budget(macs=0.5), example, data=data, recover=Recovery(data=data))
 
 
+class Gated(nn.Module):
+    """It takes a number besides the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        made: Tensor = self.last((self.first(x) * scale).relu())
+        return made
+
+
+def test_arguments_that_change_with_the_batch_are_refused() -> None:
+    batches = [(torch.randn(32, 16), torch.tensor(float(i))) for i in range(3)]
+    message = "must hold one entry of argument 1 for each sample, or the same in all batches"
+    options: dict[str, Any] = {"logits": False, "recover": Recovery()}
+    with pytest.raises(DataError, match=message):
+        compress(Gated(), Budget(macs=0.6), batches[1], data=batches, **options)
+    alike = [(x, torch.tensor(2.0)) for x, _ in batches]
+    done = compress(Gated(), Budget(macs=0.6), alike[0], data=alike, **options)
+    assert done.report.notes[-1].startswith("Learnt from the given model")
+
+
+def test_nothing_is_learnt_where_nothing_was_replaced() -> None:
+    model, x = nn.Sequential(nn.Linear(8, 8)), torch.randn(64, 8)
+    done = compress(model, Budget(macs=1.0), x[:1], data=x, recover=Recovery())
+    assert done.report.notes[-1] == "Nothing was learnt: no layer was replaced."
+
+
 def test_nothing_to_learn_from_is_refused_at_once() -> None:
     model, example, _ = made(MODELS["residual"])
     message = "recover needs data: give compress data=, or Recovery(data=) its own"

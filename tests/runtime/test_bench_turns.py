@@ -104,7 +104,9 @@ def test_a_chain_that_the_fused_engine_refuses_says_why():
 
 
 def test_a_network_without_chains_is_timed_through_pytorch_alone():
-    ways = find_contenders(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.randn(1, 3, 9, 9))
+    ways = find_contenders(
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval(), torch.randn(1, 3, 9, 9)
+    )
     assert list(ways.calls) == ["PyTorch"]
     assert ways.missing == "no chain of pointwise maps was found in it"
     assert dict(ways.differences) == {}

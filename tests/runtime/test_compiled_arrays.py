@@ -129,6 +129,20 @@ def test_the_output_may_be_the_input(engine: Engine) -> None:
 
 
 @each_engine
+def test_numbers_behind_an_odd_header(engine: Engine) -> None:
+    net = pixels()
+    header, values = 1078, np.random.default_rng(0).random((3, 40, 50), dtype=np.float32)
+    image = np.frombuffer(bytes(header) + values.tobytes(), np.float32, offset=header)
+    room = np.zeros(header + 4 * 2 * 40 * 50, np.uint8)
+    out = room[header:].view(np.float32).reshape(2, 40, 50)
+    assert not image.flags.aligned
+    assert not out.flags.aligned
+    compile_(net, engine=engine)(image.reshape(3, 40, 50), out=out)
+    expected = outputs(net, torch.from_numpy(values))
+    torch.testing.assert_close(torch.tensor(out), expected, atol=1e-6, rtol=1e-6)
+
+
+@each_engine
 def test_arrays_as_outputs(engine: Engine) -> None:
     net = network(3, 17, 2)
     x = np.ones((5, 3), dtype=np.float32)
@@ -187,6 +201,11 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
         TypeError,
         "out must hold torch.float32, got torch.float64",
     ),
+    "out_expanded": (
+        lambda: ROWS(torch.ones(5, 3), out=torch.ones(1, 2).expand(5, 2)),
+        ValueError,
+        "out must have memory of its own for each number: it was expanded",
+    ),
     "out_read_only": (
         lambda: ROWS(np.ones((5, 3)), out=read_only(np.ones((5, 2), dtype=np.float32))),
         ValueError,
@@ -201,6 +220,23 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: CompiledChain(ROWS.chain, dtype=torch.float16),
         ValueError,
         "dtype must be torch.float32 or torch.float64, got torch.float16",
+    ),
+    "no_network": (
+        lambda: compile_("network"),  # type: ignore[arg-type]
+        TypeError,
+        "model_or_chain must be a torch.nn.Module or a Chain, got str",
+    ),
+    "example": (
+        lambda: compile_(network(3, 1), example=[1.0]),  # type: ignore[arg-type]
+        TypeError,
+        "example must be a tensor or a NumPy array, got list",
+    ),
+    "training": (
+        lambda: compile_(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout()), example=torch.ones(1, 3, 5, 5)
+        ),
+        ValueError,
+        "the network must be in evaluation mode, it is not: call eval()",
     ),
     "no_example": (
         lambda: compile_(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())),

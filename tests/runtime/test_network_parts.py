@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from runtime_chains import each_engine, network, outputs
@@ -357,3 +358,75 @@ def test_without_halide_a_larger_network_says_so(monkeypatch: pytest.MonkeyPatch
         compiled = compile_(pixels(*TWO), example=X)
     assert caught[0].filename == __file__
     torch.testing.assert_close(compiled(X), outputs(pixels(*TWO), X), atol=1e-5, rtol=1e-5)
+
+
+# --- What a network does besides ---
+
+
+class WritesAndAdds(nn.Module):
+    """A branch that begins in place: what is added is not what the branch was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(8, 8, 3, padding=1)
+        self.branch = nn.Sequential(
+            nn.ReLU(inplace=True),
+            nn.Conv2d(8, 16, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(16, 8, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        stem = self.stem(x)
+        made: Tensor = self.branch(stem)
+        return made + stem
+
+
+@each_engine
+def test_what_begins_in_place_stays_in_place(engine: Engine) -> None:
+    net, x = WritesAndAdds().eval(), torch.randn(2, 8, 16, 16)
+    compiled = compile_(net, example=x, engine=engine)
+    assert [part.path for part in compiled.parts] == ["stem", "branch.1"]
+    torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("last", [nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 1)], ids=["parts", "chain"])
+def test_the_example_is_left_as_it_is(last: nn.Module) -> None:
+    net = nn.Sequential(nn.LeakyReLU(0.1, inplace=True), last, nn.ReLU(), nn.Conv2d(8, 4, 1))
+    x = torch.randn(1, 3, 16, 16)
+    before = x.clone()
+    compile_(net.eval(), example=x, engine="chunks")
+    assert torch.equal(x, before)
+
+
+class GivesSeveral(nn.Module):
+    """A mapping, as segmentation models of torchvision give it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 3), network(8, 16, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        stem = self.stem(x)
+        return {"out": self.head(stem.movedim(1, -1)), "more": (stem, 1)}
+
+
+@each_engine
+def test_outputs_of_any_kind(engine: Engine) -> None:
+    net, x = GivesSeveral().eval(), torch.randn(2, 3, 16, 16)
+    compiled = compile_(net, example=x.numpy(), engine=engine)
+    expected = outputs(net, x)
+    for got in (compiled(x), compiled(x.numpy())):
+        assert got["more"][1] == 1
+        for one, other in ((got["out"], expected["out"]), (got["more"][0], expected["more"][0])):
+            torch.testing.assert_close(torch.as_tensor(one), other, atol=1e-5, rtol=1e-5)
+    assert isinstance(compiled(x.numpy())["out"], np.ndarray)
+
+
+@pytest.mark.parametrize("engine", ["auto", "chunks"])
+def test_a_softmax_over_positions_runs_through_pytorch(engine: Engine) -> None:
+    pool = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 1), nn.Softmax(dim=1)).eval()
+    x = torch.randn(4, 10, 16)
+    compiled = compile_(pool, example=x, engine=engine)
+    assert compiled.parts[0].engine == "PyTorch"
+    torch.testing.assert_close(compiled(x), pool(x))

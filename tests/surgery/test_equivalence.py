@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.errors import DifferenceError, PointwiseError
+from pointwise.inspection.outputs import outputs_of
 from pointwise.surgery.equivalence import (
     called_modules,
     check_equivalent,
-    outputs_of,
 )
 
 

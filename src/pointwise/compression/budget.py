@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -44,7 +46,8 @@ class Budget:
             names = ", ".join(f"{name}=" for name in vars(self))
             raise ValueError(f"budget must set at least one of {names}, it sets none")
         for name, share in given.items():
-            if not isinstance(share, int | float) or not 0 < share <= 1:  # also refuses nan
+            one: Any = share
+            if isinstance(one, bool) or not isinstance(one, Real) or not 0 < share <= 1:  # or nan
                 raise ValueError(f"{name} must be a share above 0 and at most 1, got {share!r}")
 
     def given(self) -> dict[str, float]:

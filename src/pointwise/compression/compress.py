@@ -23,6 +23,8 @@ from pointwise.surgery.equivalence import Example, evaluating
 
 Evaluate = Callable[[nn.Module], float]
 
+UNCHANGED = "Nothing was learnt: no layer was replaced."
+
 
 @dataclass(frozen=True)
 class Compressed:
@@ -176,7 +178,9 @@ def _compress(
     report = make_report(known, built, chosen, budget, after, errors, times)
     report = replace(report, score_before=score(known.model), score_after=score(built))
     plan = make_plan(known, built, chosen)
-    if recover is not None and plan.layers:
+    if recover is not None and not plan.layers:
+        report = replace(report, notes=(*report.notes, UNCHANGED))
+    elif recover is not None:
         with own_random_state(seed):
             said = learn_on(built, known, recover, seed=seed)
         with kept_buffers(built):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pointwise.compression.forms.stages import KINDS, Axes, Stage, kind_of
 from pointwise.errors import first_line
-from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
+from pointwise.inspection.outputs import outputs_of
+from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.refusals import subclass_refusal
 from pointwise.surgery.replace import copy_model, replace_named
 from pointwise.surgery.swap import Swap, describe
@@ -89,10 +90,7 @@ def find_layers(model: nn.Module, example: Example, *, exclude: Sequence[str] = 
         (['0'], '2: Linear(8, 3) left alone: it is excluded')
     """
     modules = dict(model.named_modules())
-    for path in exclude:
-        if path not in dict(model.named_modules(remove_duplicate=False)):
-            raise ValueError(f"exclude must hold paths of modules, the model has no {path!r}")
-    kept = {part for path in exclude for part in model.get_submodule(path).modules()}
+    kept = excluded_modules(model, exclude)
 
     def rule(path: str, _: nn.Module) -> nn.Module | str | None:
         return _verdict(modules[path], modules[path] in kept)
@@ -117,6 +115,33 @@ def find_layers(model: nn.Module, example: Example, *, exclude: Sequence[str] = 
     return FoundLayers(layers, left)
 
 
+def excluded_modules(model: nn.Module, exclude: Sequence[str]) -> set[nn.Module]:
+    """What is to stay as it is.
+
+    Args:
+        model: The model.
+        exclude: Paths of modules.
+
+    Returns:
+        The modules of these paths, with all that is in them.
+
+    Raises:
+        TypeError: If a single path is given where a sequence is asked for.
+        ValueError: If the model has no module of a path.
+
+    Example:
+        >>> len(excluded_modules(nn.Sequential(nn.Sequential(nn.ReLU())), ["0"]))
+        2
+    """
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude must be a sequence of paths, such as [{exclude!r}]")
+    known = dict(model.named_modules(remove_duplicate=False))
+    for path in exclude:
+        if path not in known:
+            raise ValueError(f"exclude must hold paths of modules, the model has no {path!r}")
+    return {part for path in exclude for part in known[path].modules()}
+
+
 def _verdict(module: nn.Module, excluded: bool) -> nn.Module | str | None:
     """Something in a layer's place, to hear what speaks against that; or a reason; or nothing."""
     if isinstance(module, nn.MultiheadAttention):
@@ -132,7 +157,7 @@ def _verdict(module: nn.Module, excluded: bool) -> nn.Module | str | None:
     weight: Any = module.weight
     if weight.is_meta:
         return "its weights are on the meta device, without values"
-    if not weight.is_floating_point() or not weight.isfinite().all():
+    if not weight.is_floating_point() or not weight.detach().isfinite().all():
         return "its weights must be finite real numbers"
     stage = Stage.of(module)
     if stage.outputs > MOST_OUTPUTS:

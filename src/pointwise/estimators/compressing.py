@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from pointwise.data.table import as_table
-from pointwise.errors import DifferenceError
+from pointwise.errors import DifferenceError, ModelFileError
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
 
@@ -33,7 +33,7 @@ def compressed_estimator(model: Fitted, compressed: "Compressed") -> Fitted:
         The same estimator with the compressed network; it can be saved like any other.
 
     Raises:
-        DifferenceError: If the network was not made of the estimator's.
+        DifferenceError: If the network was not made of one as the estimator's is.
         NotFittedError: If the model is not fitted.
 
     Example:
@@ -48,15 +48,17 @@ def compressed_estimator(model: Fitted, compressed: "Compressed") -> Fitted:
         ((150,), True)
     """
     check_is_fitted(model, "network_")
-    built = compressed.plan.apply(model.network_)
+    foreign = "compressed must be made of the network_ of this estimator, it is of another network"
+    try:
+        built = compressed.plan.apply(model.network_)
+    except ModelFileError as error:
+        raise DifferenceError(f"{foreign}: {error}") from None
     names = {name: value.shape for name, value in built.state_dict().items()}
     found = {name: value.shape for name, value in compressed.model.state_dict().items()}
     if names != found:
-        raise DifferenceError(
-            "compressed must be made of the network_ of this estimator, it is of another network"
-        )
+        raise DifferenceError(foreign)
     small = copy.copy(model)
-    network: Any = compressed.model.eval()
+    network: Any = copy.deepcopy(compressed.model).eval()
     small.network_ = network
     small.__dict__.pop("held_out_errors_", None)  # they are of the given network
     small.compressed_ = (*getattr(model, "compressed_", ()), compressed.plan)

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.outputs import outputs_of
 from pointwise.inspection.timing import Timer
 from pointwise.runtime.chain import Chain, Concat, Lookup, OneHot
 from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
@@ -23,6 +27,7 @@ from pointwise.runtime.parts import (
 )
 from pointwise.runtime.reference import evaluate
 from pointwise.runtime.trial import compare, short_turns
+from pointwise.runtime.views import as_tensor
 
 ROWS = 1000
 """Positions of the random example."""
@@ -78,7 +83,7 @@ class Compiled:
 def compile(  # noqa: A001  (the builtin is not needed here, and the name says what it does)
     model_or_chain: nn.Module | Chain,
     *,
-    example: Tensor | None = None,
+    example: Tensor | NDArray[Any] | None = None,
     engine: Engine = "auto",
 ) -> Compiled:
     """Compile a network: its chains of pointwise maps run fused, the rest through PyTorch.
@@ -97,7 +102,9 @@ def compile(  # noqa: A001  (the builtin is not needed here, and the name says w
         A callable with a description and the largest difference from the network.
 
     Raises:
-        ValueError: If the network needs an example, or the engine cannot run it.
+        TypeError: If it is neither a network nor a chain, or the example is no array.
+        ValueError: If the network needs an example or is in training mode, or the engine cannot
+            run it.
         DifferenceError: If the result differs from the network by more than rounding.
 
     Example:
@@ -108,19 +115,34 @@ def compile(  # noqa: A001  (the builtin is not needed here, and the name says w
         >>> print(compiled.parts[0])
         network: 3 -> 8 relu -> 1: chunks
     """
+    given: Any = model_or_chain
+    if not isinstance(given, nn.Module | Chain):
+        kind = type(given).__name__
+        raise TypeError(f"model_or_chain must be a torch.nn.Module or a Chain, got {kind}")
+    x = _example(example)
     if isinstance(model_or_chain, Chain):
         chain: Chain | str = model_or_chain
         dtype = torch.float32
     else:
         chain, dtype = read_chain(model_or_chain), precision([model_or_chain])
+    if isinstance(chain, Chain) and x is not None and x.ndim not in chain.axes:
+        chain = f"an input of {x.ndim} axes has its channels elsewhere"
     if isinstance(chain, str):
         assert isinstance(model_or_chain, nn.Module)
-        return _compile_network(model_or_chain, example, engine, chain)
+        return _compile_network(model_or_chain, x, engine, chain)
     run = CompiledChain(chain, engine=engine, dtype=dtype)
     _warn(run, 3)
-    difference = _verify_chain(model_or_chain, chain, run, example)
+    difference = _verify_chain(model_or_chain, chain, run, x)
     part = Part("", run.chain.describe(), run.engine, run.reason)
     return Compiled(run, (part,), difference)
+
+
+def _example(given: Any) -> Tensor | None:
+    if given is None or isinstance(given, Tensor):
+        return given
+    if isinstance(given, np.ndarray):
+        return as_tensor(given)
+    raise TypeError(f"example must be a tensor or a NumPy array, got {type(given).__name__}")
 
 
 def _compile_network(
@@ -135,7 +157,12 @@ def _compile_network(
             f"example must be given, to verify the result with: the network is not one chain "
             f"({reason})"
         )
+    learning = next((name for name, part in model.named_modules() if part.training), None)
+    if learning is not None:
+        name = f"its {learning!r}" if learning else "it"
+        raise ValueError(f"the network must be in evaluation mode, {name} is not: call eval()")
 
+    example = example.clone()  # a network may work in place
     tried: list[CompiledChain] = []
 
     def make(chain: Chain, dtype: torch.dtype) -> CompiledChain:
@@ -147,12 +174,14 @@ def _compile_network(
     without = [one for one in tried if one.reason == NO_HALIDE]
     if without:
         _warn(without[0], 4)
-    expected = _through(model, example)
+    expected = _through(model, example.clone())
     try:
-        got = _through(run, example)
+        got = _through(run, example.clone())
     except (AttributeError, TypeError) as error:
         return _as_given(model, parts, f"the network reads more of it: {error}")
-    difference = _difference(got, expected)
+    except ValueError as error:
+        return _as_given(model, parts, f"it does not take what it gets there: {error}")
+    difference = _largest_difference(got, expected)
     if timed is not None and any(part.engine != PYTORCH for part in parts):
         trial = compare(model, run, timed, timer)
         if trial.verdict == "slower":
@@ -181,7 +210,7 @@ def _verify_chain(
     x = _random_example(chain, run.dtype) if example is None else example
     got = run(x)
     if isinstance(model, nn.Module):
-        return _difference(got, _through(model, x))
+        return _difference(got, _through(model, x.clone()))
     axis = chain.axes[x.ndim]
     rows = x.movedim(axis, -1)
     flat = evaluate(chain, rows.reshape(-1, chain.c_in)).to(run.out_dtype)
@@ -192,7 +221,7 @@ def _random_example(chain: Chain, dtype: torch.dtype) -> Tensor:
     """Values that every step takes, or codes of categories, with the axes that the chain takes."""
     generator = torch.Generator().manual_seed(0)
     ndim = 2 if 2 in chain.axes else min(chain.axes)
-    shape = (*(1,) * (ndim - 2), ROWS, chain.c_in)
+    shape = (*(1,) * (ndim - 2), ROWS, chain.c_in)[-ndim:]
     if _reads_codes(chain.steps):
         codes = torch.tensor([-1.0, 0.0, float("nan")], dtype=dtype)
         x = codes[torch.randint(3, shape, generator=generator)]
@@ -214,8 +243,19 @@ def _through(model: nn.Module, x: Any) -> Any:
     with torch.no_grad():
         if isinstance(x, Tensor):
             return model(x)
-        made = model(torch.as_tensor(x))
-        return made.numpy()
+        made = model(as_tensor(x) if isinstance(x, np.ndarray) else torch.as_tensor(x))
+        return tree_map_only(Tensor, Tensor.numpy, made)
+
+
+def _largest_difference(got: Any, expected: Any) -> float:
+    """Over all tensors that a network puts out."""
+    ours, theirs = outputs_of(got), outputs_of(expected)
+    if ours.keys() != theirs.keys():
+        raise DifferenceError(
+            f"the compiled network gives {', '.join(ours)} where the network gives "
+            f"{', '.join(theirs)}"
+        )
+    return max((_difference(ours[name], one) for name, one in theirs.items()), default=0.0)
 
 
 def _difference(got: Tensor, expected: Tensor) -> float:

@@ -173,6 +173,9 @@ class CompiledChain:
             raise ValueError(f"out must have shape {tuple(shape)}, got {tuple(out.shape)}")
         if out.dtype != self.out_dtype:
             raise TypeError(f"out must hold {self.out_dtype}, got {out.dtype}")
+        sizes = zip(out.shape, out.stride(), strict=True)
+        if any(size > 1 and stride == 0 for size, stride in sizes):
+            raise ValueError("out must have memory of its own for each number: it was expanded")
 
     def _run(self, x: Tensor, out: Tensor, axis: int) -> None:
         rows = is_rows(x, axis)

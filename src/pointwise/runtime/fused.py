@@ -269,5 +269,7 @@ def _is_dense(rows: Tensor) -> bool:
 
 
 def _is_even(flat: Tensor) -> bool:
-    """Whether positions or channels lie side by side."""
+    """Whether positions or channels lie side by side, and numbers where a processor has them."""
+    if flat.data_ptr() % flat.element_size():
+        return False
     return flat.stride(2) == 1 or (flat.stride(1) == 1 and flat.shape[1] > 1)

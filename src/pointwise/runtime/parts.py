@@ -224,13 +224,17 @@ class _Finder:
             self._split(module, path, line)
         for name, child in module.named_children():
             inner = _joined(path, name)
-            if inner not in self._done and not self._take((inner,), (child,)):
+            if inner in self._done:
+                continue
+            if _writes_its_input(child) or not self._take((inner,), (child,)):
                 self.visit(child, inner)
 
     def _split(self, module: nn.Module, path: str, line: list[str]) -> None:
         """Cut a line into maximal runs."""
         modules = [module.get_submodule(name) for name in line]
         start = 0
+        while start < len(line) and _writes_its_input(modules[start]):
+            start += 1  # others may read what it writes
         while start < len(line):
             length = _run_length(modules[start:])
             if length > 1:
@@ -257,6 +261,13 @@ class _Finder:
         else:
             self.runs.append(Run(paths, modules, chain, _matrices(chain.steps)))
         return True
+
+
+def _writes_its_input(module: nn.Module) -> bool:
+    """Whether it begins in place: what it is given is then another for all who read it."""
+    if type(module) is nn.Sequential and len(module):
+        return _writes_its_input(module[0])
+    return bool(getattr(module, "inplace", False))
 
 
 def _joined(path: str, name: str) -> str:

@@ -1,6 +1,5 @@
 """Do two models compute the same? The largest differences, by output and by layer."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.outputs import outputs_of
 
 TOLERANCES = {
     torch.float64: 1e-12,
@@ -164,35 +164,6 @@ def check_equivalent(
         if not one.max_abs <= allowed:
             raise DifferenceError(_message(one, allowed, found.layers, share))
     return found
-
-
-def outputs_of(result: Any, name: str = "output") -> dict[str, Tensor]:
-    """Every tensor in a result, by where it stands in it.
-
-    Args:
-        result: Tensors in tuples, lists, mappings, dataclasses, one in another.
-        name: What to call the result.
-
-    Returns:
-        The tensors by name, in order; anything else is left out.
-
-    Example:
-        >>> list(outputs_of({"logits": torch.ones(2), "states": (torch.ones(3),)}))
-        ["output['logits']", "output['states'][0]"]
-    """
-    if isinstance(result, Tensor):
-        return {name: result}
-    parts: Iterator[tuple[str, Any]]
-    if isinstance(result, Mapping):
-        parts = ((f"{name}[{key!r}]", value) for key, value in result.items())
-    elif isinstance(result, (list, tuple)):
-        parts = ((f"{name}[{i}]", value) for i, value in enumerate(result))
-    elif dataclasses.is_dataclass(result) and not isinstance(result, type):
-        fields = dataclasses.fields(result)
-        parts = ((f"{name}.{f.name}", getattr(result, f.name)) for f in fields)
-    else:
-        return {}
-    return {key: one for part, value in parts for key, one in outputs_of(value, part).items()}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pointwise.compression.layers import excluded_modules
 from pointwise.compression.statistics.rows import Hook, first_argument, run_hooked
 from pointwise.surgery.equivalence import Example
 
@@ -79,7 +80,7 @@ def norms_of(model: nn.Module, *, exclude: Sequence[str] = ()) -> dict[str, _Bat
         >>> list(norms_of(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))))
         ['1']
     """
-    kept = {part for path in exclude for part in model.get_submodule(path).modules()}
+    kept = excluded_modules(model, exclude)
     return {
         path: module
         for path, module in model.named_modules()

@@ -103,7 +103,8 @@ def join_batches(batches: Sequence[Example]) -> Samples:
         The samples, without labels.
 
     Raises:
-        DataError: If they are of more than one shape.
+        DataError: If they are of more than one shape, or an argument that has no entry for each
+            sample is not the same for all of them.
     """
     sizes = [batch_size(batch) for batch in batches]
     first, count = batches[0], sum(sizes)
@@ -120,6 +121,11 @@ def join_batches(batches: Sequence[Example]) -> Samples:
         if all(isinstance(part, Tensor) and part.ndim and len(part) == n for part, n in each):
             inputs[key] = _joined(parts, f"argument {key}")
         else:
+            if not all(_equal(part, parts[0]) for part in parts):
+                raise DataError(
+                    f"data to recover on must hold one entry of argument {key} for each sample, or "
+                    "the same in all batches: it changes from batch to batch"
+                )
             inputs[key] = parts[0]
             same.add(key)
     taken = inputs if isinstance(first, Mapping) else tuple(inputs.values())
@@ -171,6 +177,12 @@ def _labels(given: Any, example: Example) -> Tensor | None:
         inputs = 1 if isinstance(example, Tensor | Mapping) else len(example)
         found = given[inputs] if len(given) > inputs else None
     return found.detach() if isinstance(found, Tensor) and found.ndim else None
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)
 
 
 def _joined(parts: list[Tensor], name: str) -> Tensor:

@@ -14,7 +14,8 @@ from pointwise.compression.statistics.measure import Measured
 from pointwise.compression.statistics.patches import output_rows
 from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows, run_hooked
 from pointwise.errors import DifferenceError
-from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
+from pointwise.inspection.outputs import outputs_of
+from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.replace import replace_named
 
 

@@ -2,9 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pointwise.compression.calibration import batch_size
-from pointwise.surgery.equivalence import Example, call, evaluating, outputs_of
+from pointwise.inspection.outputs import outputs_of
+from pointwise.surgery.equivalence import Example, call, evaluating
 
 STEADY = 1e-3
 """What two runs of one input may differ by, as a share of the largest output."""
@@ -20,13 +22,21 @@ def check_given(model: nn.Module, example: Example, samples: int) -> None:
 
     Raises:
         TypeError: If the model is no module.
-        ValueError: If the example holds no sample, or none are to be taken.
+        ValueError: If the example holds no sample, or none are to be taken; or if the model has
+            lazy layers, or parameters that were made in inference mode.
 
     Example:
         >>> check_given(nn.Linear(3, 2), torch.ones(1, 3), 100)
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise ValueError(f"model must know its sizes, its {name} is lazy: run it once first")
+        if parameter.is_inference():
+            raise ValueError(
+                f"model must be made outside of torch.inference_mode(), its {name} was made in it"
+            )
     if type(samples) is not int or samples < 1:
         raise ValueError(f"samples must be a whole number above 0, got {samples!r}")
     if batch_size(example) == 0:

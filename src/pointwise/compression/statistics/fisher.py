@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pointwise.errors import DataError
-from pointwise.surgery.equivalence import outputs_of
+from pointwise.inspection.outputs import outputs_of
 
 
 class Loss(Protocol):
