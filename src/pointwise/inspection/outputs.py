@@ -18,7 +18,7 @@ def outputs_of(result: Any, name: str = "output") -> dict[str, Tensor]:
         The tensors by name, in order; anything else is left out.
 
     Example:
-        >>> list(outputs_of({"logits": torch.ones(2), "states": (torch.ones(3),)}))
+        >>> list(outputs_of({"logits": Tensor([1.0]), "states": (Tensor([2.0]),)}))
         ["output['logits']", "output['states'][0]"]
     """
     if isinstance(result, Tensor):

@@ -191,14 +191,14 @@ def find_contenders(model: nn.Module, example: Tensor) -> Contenders:
     """Compile a network every way there is, verified on an example.
 
     Args:
-        model: The network.
+        model: The network, in evaluation mode.
         example: An input that it takes.
 
     Returns:
         The ways: PyTorch always, the others where the network has chains.
 
     Example:
-        >>> list(find_contenders(nn.ReLU(), torch.ones(2, 3)).calls)
+        >>> list(find_contenders(nn.ReLU().eval(), torch.ones(2, 3)).calls)
         ['PyTorch']
     """
 
@@ -242,7 +242,8 @@ def time_contenders(
         The figures.
 
     Example:
-        >>> race = time_contenders(find_contenders(nn.ReLU(), torch.ones(2, 3)), torch.ones(2, 3),
+        >>> ways = find_contenders(nn.ReLU().eval(), torch.ones(2, 3))
+        >>> race = time_contenders(ways, torch.ones(2, 3),
         ...     timer=lambda calls, *, seconds: {"PyTorch": [1.0, 3.0, 2.0]})
         >>> race.positions, race.runs
         (2, (Run(name='PyTorch', seconds=2.0, speedup=None),))
