@@ -37,6 +37,14 @@ def test_predictions_are_written_as_the_suffix_says(name, pointwise):
     np.testing.assert_allclose(_predicted(name)["price"], _expected("price-model"), rtol=1e-15)
 
 
+def test_the_table_that_is_read_is_never_written_over(pointwise):
+    before = Path("houses.csv").read_bytes()
+    ran = pointwise("predict price-model houses.csv --out ./houses.csv")
+    assert ran.code != 0
+    assert "is read for these predictions: give them another name" in ran.err
+    assert Path("houses.csv").read_bytes() == before
+
+
 def test_columns_in_another_order_are_reordered_and_others_dropped_with_a_word(pointwise):
     table = houses()
     table[table.columns[::-1]].assign(note="x", colour="red").to_csv("new.csv", index=False)

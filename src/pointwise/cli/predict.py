@@ -125,6 +125,8 @@ def predict(
         predict_images(model, one, out, proba=proba, as_json=json)
         return
     suffix_to_write(out)  # refuses before the work is done
+    if out.exists() and Path(one).exists() and out.samefile(one):
+        raise DataError(f"{out}: is read for these predictions: give them another name")
     estimator, targets = table_model(model), read_config(model)["targets"]
     if proba and not hasattr(estimator, "classes_"):
         raise DataError("--proba needs a classifier: this model predicts numbers")
