@@ -203,10 +203,10 @@ class Fused:
         )
         bound = self._bound.get(layout) or self._bind(layout)
         rest = positions % bound.tile if layout.copied else 0
-        if not rest:
-            self._start(bound, x, out, threads if parallel else 0)
-            return
-        for some in (slice(positions - rest), slice(positions - bound.tile, None)):
+        parts = [slice(positions - rest)]
+        if rest:
+            parts.append(slice(positions - bound.tile, None))
+        for some in parts:
             self._start(bound, x[:, :, some], out[:, :, some], threads if parallel else 0)
 
     def _start(self, bound: _Bound, x: Tensor, out: Tensor, threads: int) -> None:

@@ -72,9 +72,7 @@ class Writer:
         size = self.schedule.tile  # a tile lies in one piece, or it would push itself out of cache
         place = Place(self.t * size + self.p, self.o, self.m)
         func[self.p, self.o, self.t, self.n] = value.at(place)
-        stored = Value(lambda at: func[at.p % size, at.o, at.p / size, self.n], c, c)
-        stored.stored = True
-        return stored
+        return Value(lambda at: func[at.p % size, at.o, at.p / size, self.n], c, c, stored=True)
 
     def constant(self, values: NDArray[Any], name: str) -> Any:
         """An argument for an array; the last axis of the array is the first of the argument."""
