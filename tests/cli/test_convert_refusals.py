@@ -108,6 +108,12 @@ REFUSALS = {
         r"^error: Asks computes something else once it is converted, so nothing is written: output "
         r"must agree to .*, differs by ",
     ),
+    "over_the_model": (
+        "convert price-model --to conv --out price-model/model.safetensors",
+        1,
+        r"^error: --out would replace a file of the model, price-model/model\.safetensors: give "
+        r"another$",
+    ),
     "shape_text": (f"{SMALL} --input 3x16 {OUT}", 2, r"--input: it must be channels.*'3x16'"),
     "name": (
         f"convert resnet5 {OUT}",

@@ -119,6 +119,11 @@ REFUSALS = {
         1,
         r"^error: cannot write the page no/cost\.html",
     ),
+    "page_over_a_table": (
+        "cost resnet50 --html houses.csv",
+        2,
+        r"'--html': a page ends in \.html, got 'houses\.csv'",
+    ),
 }
 
 

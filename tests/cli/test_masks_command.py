@@ -113,6 +113,22 @@ def test_predicted_masks_can_be_looked_at_and_have_their_images_size(pointwise, 
     assert np.array_equal(opened("found/small.png"), load("scenes-model").predict(image)[0])
 
 
+def test_true_masks_are_neither_replaced_nor_segmented(pointwise, scenes):
+    assert pointwise(f"fit scenes {FIT}").code == 0
+    truth = {path: path.read_bytes() for path in Path("scenes/test/masks").iterdir()}
+    ran = pointwise("predict scenes-model scenes/test/images --out scenes/test/masks")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[-1] == (
+        "error: scenes/test/masks/v0_000.png is there, and no mask that pointwise wrote: give "
+        "another folder with --out, or remove it"
+    )
+    assert {path: path.read_bytes() for path in truth} == truth
+    for _ in range(2):  # masks that it wrote are replaced
+        ran = pointwise("predict scenes-model scenes/test --out found")
+        assert ran.out == "8 masks: found\n", ran.err
+    assert {path.name for path in Path("found").iterdir()} == {path.name for path in truth}
+
+
 def test_classes_without_pixels_are_told_of(pointwise, scenes):
     ran = pointwise(f"fit scenes {FIT.replace('ground,square', 'ground,square,boat')} --json")
     assert ran.code == 0, ran.err

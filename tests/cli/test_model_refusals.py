@@ -59,7 +59,12 @@ USE = {
         "predict price-model houses.csv --out no/p.csv", "no/p.csv: cannot be written"
     ),
     "no report": Bad("report price-model", "price-model was written without report.json"),
-    "report nowhere": Bad("report iris-model --out no/r.html", "cannot write the report no/r.html"),
+    "a report over a part of the model": Bad(
+        "report iris-model --out iris-model/config.json",
+        r"a page ends in \.html, got 'iris-model/config\.json'",
+        code=2,
+    ),
+    "report nowhere": Bad("report iris-model --out no/r.html", "cannot write the page no/r.html"),
 }
 
 DAMAGE = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pointwise.cli import options
+from pointwise.cli.pages import check_page, write_page
 from pointwise.cli.words import print_json, print_line, say
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ def compare(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write table and picture to a page.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            callback=check_page,
+            help="Write table and picture to a page, too.",
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -62,8 +68,6 @@ def compare(
 
     Example: `pointwise compare photos --time-limit 1800 --out photos.html`
     """
-    from pointwise._atomic import write_text
-    from pointwise.errors import DataError
     from pointwise.studies.cells import CellCache
     from pointwise.studies.compare import compare as run
     from pointwise.studies.compare_plan import CompareOptions
@@ -79,10 +83,7 @@ def compare(
     with _progress() as progress:
         found = run(images, asked, cache=kept, say=say, progress=progress)
     if out is not None:
-        try:
-            write_text(out, found.to_html())
-        except OSError as error:
-            raise DataError(f"cannot write the page {out}: {error.strerror}") from error
+        write_page(out, found.to_html())
     if json:
         print_json(found.to_dict())
     else:

@@ -88,7 +88,7 @@ def convert(
 
     Example: `pointwise convert mynet:build --weights mynet.safetensors --to conv --out conv.pt2`
     """
-    _check_out(out, weights)
+    _check_out(out, model, weights)
     if whole_image and to is not To.dense:
         raise typer.BadParameter(f"it is for --to dense, not {to}", param_hint="--whole-image")
     given = None if on is None else networks.parse_shape(on)
@@ -109,7 +109,7 @@ def convert(
     print_line(f"{out.stat().st_size:,} bytes: {out}")
 
 
-def _check_out(out: Path, weights: Path | None) -> None:
+def _check_out(out: Path, model: str, weights: Path | None) -> None:
     """Refuse, before any work, a file that could not be written after it."""
     if out.suffix not in SUFFIXES:
         raise typer.BadParameter(
@@ -118,6 +118,8 @@ def _check_out(out: Path, weights: Path | None) -> None:
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise DataError(f"cannot write {out}: {what}")
+    if out.exists() and out.resolve().parent == Path(model).resolve():
+        raise DataError(f"--out would replace a file of the model, {out}: give another")
     if weights is not None and out.resolve() == weights.resolve():
         raise DataError(f"--out would replace the weights that are read, {weights}: give another")
 

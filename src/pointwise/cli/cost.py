@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pointwise.cli import networks, options
+from pointwise.cli.pages import check_page, write_page
 from pointwise.cli.words import print_json, print_line, say
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ def cost(
         bool, typer.Option("--machine", help="Measure this machine: which layers wait for memory.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table to a page, too.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", callback=check_page, help="Write the table to a page, too."
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -120,16 +124,11 @@ def _with_machine(counted: "Cost", machine: "Machine | None") -> dict[str, objec
 
 
 def _write_page(path: Path, title: str, counted: "Cost", machine: "Machine | None") -> None:
-    from pointwise._atomic import write_text
     from pointwise._pages.page import page
-    from pointwise.errors import DataError
     from pointwise.inspection.plots import plot_cost
 
     head = f'<header>\n<p class="eyebrow">What it costs</p>\n<h1>{escape(title)}</h1>\n</header>\n'
     if counted.total.macs:
         chart = plot_cost(counted, key="cost")
         head += f'<section>\n<figure class="chart">\n{chart}</figure>\n</section>\n'
-    try:
-        write_text(path, page(f"{title}: cost", head + counted.to_html(machine)))
-    except OSError as error:
-        raise DataError(f"cannot write the page {path}: {error.strerror}") from error
+    write_page(path, page(f"{title}: cost", head + counted.to_html(machine)))

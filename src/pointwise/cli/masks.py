@@ -11,6 +11,9 @@ from pointwise.errors import DataError
 if TYPE_CHECKING:
     from pointwise.estimators import Segmenter
 
+_WRITER = "pointwise"
+"""What a mask says of its origin, so that only such files are replaced."""
+
 
 def write_masks(model: "Segmenter", data: str, out: Path, *, proba: bool, as_json: bool) -> None:
     """Write the mask of each image, in the image's own size and under its name.
@@ -26,7 +29,8 @@ def write_masks(model: "Segmenter", data: str, out: Path, *, proba: bool, as_jso
         as_json: Whether to print JSON.
 
     Raises:
-        DataError: If an image cannot be read, or a mask not written or not without loss.
+        DataError: If an image cannot be read, a mask not written or not without loss, or if its
+            place is taken by a picture that this function did not write.
     """
     from pointwise._atomic import write_bytes
     from pointwise.data.images import read_images
@@ -44,6 +48,7 @@ def write_masks(model: "Segmenter", data: str, out: Path, *, proba: bool, as_jso
         found = read_images(path, labels=False, colour=colour)
         for name, image in zip(found.names, found.images, strict=True):
             target = file or out / f"{name}.png"
+            _refuse_foreign(target)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shares = _probabilities(model, image)
@@ -114,8 +119,10 @@ def _plan(data: Path, out: Path) -> list[tuple[Path, Path | None]]:
     """Each file to read, and where its mask goes; an idx file's images have numbers for names."""
     from pointwise.data.image_files import is_picture
     from pointwise.data.image_folder import list_pictures
+    from pointwise.data.image_parts import has_masks
 
     if data.is_dir():
+        data = data / "images" if has_masks(data) else data
         names = list(list_pictures(data).pictures)
         if not names:
             raise DataError(f"{data}: no image is in this folder")
@@ -136,8 +143,27 @@ def _plan(data: Path, out: Path) -> list[tuple[Path, Path | None]]:
             raise DataError(
                 f"the mask {target} would replace an image: give another folder with --out"
             )
+        _refuse_foreign(target)
         targets[target] = name
     return [(folder / name, target) for target, name in targets.items()]
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Refuse to replace a picture that is no mask of ours, such as a true mask."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(target) as picture:
+            ours = picture.info.get("Software") == _WRITER
+    except FileNotFoundError:
+        return
+    except (OSError, UnidentifiedImageError):
+        ours = False
+    if not ours:
+        raise DataError(
+            f"{target} is there, and no mask that pointwise wrote: give another folder with --out, "
+            "or remove it"
+        )
 
 
 def _probabilities(model: "Segmenter", image: Any) -> Any:
@@ -159,13 +185,16 @@ def _png(mask: Any, numbers: list[int]) -> bytes:
     """A PNG whose pixels are the numbers of classes, in the colours of reports."""
     import numpy as np
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     from pointwise._pages.class_colours import class_palette
 
     picture = Image.fromarray(mask.astype(np.uint8))
     picture.putpalette(class_palette(numbers))
     file = io.BytesIO()
-    picture.save(file, format="PNG", optimize=True)
+    mark = PngInfo()
+    mark.add_text("Software", _WRITER)
+    picture.save(file, format="PNG", optimize=True, pnginfo=mark)
     return file.getvalue()
 
 

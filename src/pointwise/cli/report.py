@@ -6,13 +6,19 @@ from typing import Annotated
 import typer
 
 from pointwise.cli import options
+from pointwise.cli.pages import check_page, write_page
 from pointwise.cli.words import print_json, print_line
 
 
 def report(
     model: options.Model,
     out: Annotated[
-        Path | None, typer.Option(help="HTML file to write. Default: report.html in MODEL.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            callback=check_page,
+            help="Page to write. Default: report.html in MODEL.",
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -22,18 +28,12 @@ def report(
     """
     import json as json_module
 
-    from pointwise._atomic import write_text
-    from pointwise.errors import DataError
     from pointwise.modelfiles import read_report
     from pointwise.reports import Report, render_html
 
     figures = Report.from_json(json_module.dumps(read_report(model)), str(model / "report.json"))
     out = out or model / "report.html"
-    html = render_html(figures)
-    try:
-        write_text(out, html)
-    except OSError as error:
-        raise DataError(f"cannot write the report {out}: {error.strerror}") from error
+    write_page(out, render_html(figures))
     if json:
         print_json({"report": str(out)})
     else:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pointwise.cli import options
+from pointwise.cli.pages import check_page, write_page
 from pointwise.cli.words import print_json, print_line, say
 
 
@@ -29,7 +30,11 @@ def whatif(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write table and picture to a page, too."),
+        typer.Option(
+            metavar="FILE.html",
+            callback=check_page,
+            help="Write table and picture to a page, too.",
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -37,8 +42,6 @@ def whatif(
 
     Example: `pointwise whatif 7x7:512-64@28x28 --reduce 64`
     """
-    from pointwise._atomic import write_text
-    from pointwise.errors import DataError
     from pointwise.inspection.whatif import whatif as compare
 
     try:
@@ -46,10 +49,7 @@ def whatif(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if html is not None:
-        try:
-            write_text(html, found.to_html())
-        except OSError as error:
-            raise DataError(f"cannot write the page {html}: {error.strerror}") from error
+        write_page(html, found.to_html())
     if json:
         print_json(found.to_dict())
     else:
