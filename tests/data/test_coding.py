@@ -156,6 +156,26 @@ def test_far_values_are_counted_in_numbers_and_dates():
     assert coding.far_outside(as_table(frame)) == {}
 
 
+def test_levels_that_training_did_not_have_are_told_where_they_are_many():
+    letters = list("abcdefghij") * 12
+    frame = pd.DataFrame({"a": range(120), "letter": letters, "other": letters})
+    coding = code_table(as_table(frame))
+    few = frame.assign(letter=["z"] * 12 + letters[12:])
+    many = frame.assign(letter=["z"] * 13 + letters[13:])
+    gaps = frame.assign(letter=["z", "a", None] + [None] * 117)
+    assert coding.many_unseen(coding.encode(as_table(few))) == {}
+    for strange, count in ((many, 13), (gaps, 1)):
+        found = coding.many_unseen(coding.encode(as_table(strange)))
+        assert {name: int(rows.sum()) for name, rows in found.items()} == {"letter": count}
+        assert found["letter"][:count].all()
+
+
+def test_a_column_of_more_levels_than_are_kept_has_none_that_are_unseen_for_sure():
+    frame = pd.DataFrame({"a": range(4400), "name": [f"n{i % 1100}" for i in range(4400)]})
+    coding = code_table(as_table(frame))
+    assert coding.many_unseen(coding.encode(as_table(frame.assign(name="new")))) == {}
+
+
 def test_a_column_of_gaps_is_missing_whatever_its_kind_was():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "c": pd.to_datetime(["2020", "2021"])})
     coding = code_table(as_table(frame))

@@ -320,6 +320,18 @@ def test_rows_far_outside_are_counted_and_named():
     ]
 
 
+def test_words_that_training_did_not_have_are_counted_and_named():
+    x, y, _ = table()
+    frame = pd.DataFrame({"a": x[:, 0], "word": ["x", "y"] * 60})
+    model = regressor().fit(frame, y)
+    with pytest.warns(DataWarning) as caught:
+        model.predict(frame[:4].assign(word=["x", "X", "x", "Y"]))
+    assert [str(one.message) for one in caught] == [
+        "2 of 4 rows hold a value of column 'word' that training did not have, such as 'X': it "
+        "counts as unknown there"
+    ]
+
+
 def _trained(model):
     from pointwise.estimators.splitting import split_rows
 

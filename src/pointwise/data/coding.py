@@ -22,6 +22,9 @@ MAX_LEVELS = 1000
 FEW_LEVELS = 20
 """More levels than this, each in less than two rows, are texts that tell rows apart, not levels."""
 
+MANY_UNSEEN = 0.1
+"""Where more of a category's values than this share are unseen, something is spelt differently."""
+
 FAR_OFFSET = 100.0
 """An offset is subtracted where the median lies this many interquartile ranges from zero."""
 
@@ -127,6 +130,29 @@ class TableCoding:
             if outside.any():
                 counts[coding.name] = int(outside.sum())
         return counts
+
+    def many_unseen(self, coded: Array) -> dict[str, NDArray[np.bool_]]:
+        """Tell which categories hold many levels that training did not have.
+
+        A few are to be expected where levels are rare. A column of more than ``MAX_LEVELS`` of
+        them had others in training that are not told apart, so it is left out.
+
+        Args:
+            coded: What ``encode`` made of a table ``(rows, channels)``.
+
+        Returns:
+            Per such column in which rows they are ``(rows,)``.
+        """
+        categories = self.categories
+        found = {}
+        codes = coded[:, coded.shape[1] - len(categories) :].T
+        for coding, code in zip(categories, codes, strict=True):
+            unseen = code == UNSEEN
+            if len(coding.levels) < MAX_LEVELS and (
+                unseen.sum() > MANY_UNSEEN * (~np.isnan(code)).sum()
+            ):
+                found[coding.name] = unseen
+        return found
 
 
 def code_table(table: Table) -> TableCoding:

@@ -284,6 +284,7 @@ class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
             table, np.float64 if like.dtype == torch.float64 else np.float32
         )
         self._warn_of_far_rows(table)
+        self._warn_of_unseen_levels(table, coded)
         scaled = _scaled_outputs(network, torch.from_numpy(coded)).double()
         scaled = scaled.unflatten(1, (network.mlp.members, -1))
         scale = network.scale  # applied in float64: float32 has no target like 1e9 + 1
@@ -296,6 +297,17 @@ class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
             warnings.warn(
                 f"{count} of {table.rows} rows lie far outside the training range of column "
                 f"{name!r} ({column.span}): their predictions are guesses",
+                DataWarning,
+                4,
+            )
+
+    def _warn_of_unseen_levels(self, table: Table, coded: NDArray[Any]) -> None:
+        columns = {column.name: column for column in table.columns}
+        for name, unseen in self.coding_.many_unseen(coded).items():
+            example = str(columns[name].values[int(unseen.argmax())])
+            warnings.warn(
+                f"{int(unseen.sum())} of {table.rows} rows hold a value of column {name!r} that "
+                f"training did not have, such as {example!r}: it counts as unknown there",
                 DataWarning,
                 4,
             )
