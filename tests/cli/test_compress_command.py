@@ -77,6 +77,14 @@ def test_a_model_for_tables_is_compressed(name, data, pointwise):
     assert said in ran.out
 
 
+def test_few_rows_are_told_of(pointwise):
+    read_table("houses.csv").frame.head(3).to_csv("few.csv", index=False)
+    ran = pointwise("compress price-model --macs 0.8 --data few.csv --out small")
+    assert ran.code == 0, ran.err
+    assert "Only 3 samples of data" in ran.out
+    assert "Errors are shares of the variance of the predicted values" in ran.out
+
+
 def test_a_compressed_table_model_predicts_in_place_of_the_given_one(pointwise):
     assert pointwise("compress iris-model --macs 0.5 --data iris --out small").code == 0
     model = load_model("iris-model")

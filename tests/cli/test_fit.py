@@ -59,6 +59,16 @@ def test_json_is_one_object_with_the_figures(name, task, metrics, baselines, poi
     assert read_report(f"{name}-model")["parameters"] == figures["parameters"]
 
 
+@pytest.mark.usefixtures("no_baselines")
+def test_names_that_hold_commas_stand_in_double_quotes(pointwise):
+    names = {"price": "price, dollars", "town": "town, district"}
+    houses().rename(columns=names).to_csv("named.csv", index=False)
+    line = FIT.replace("houses.csv --target price", "named.csv --target '\"price, dollars\"'")
+    found = result(pointwise(f"{line} --drop 'sold, \"town, district\"' --json"))
+    assert found["target"] == ["price, dollars"]
+    assert [c["name"] for c in read_config("m")["columns"]] == ["area", "built", "garden"]
+
+
 def test_people_get_a_table_and_what_was_understood(pointwise):
     ran = pointwise(f"{FIT} --drop sold")
     assert ran.code == 0

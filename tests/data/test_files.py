@@ -208,9 +208,30 @@ def test_unusable_parquet_gets_one_clear_error(tmp_path: Path) -> None:
     assert refusal(path) == "t.parquet: the table has 0 rows and 1 columns"
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), path)
     assert refusal(path).startswith("t.parquet: every column needs a name of its own, 'a' is")
-    pq.write_table(pa.table({"a": [1], "b": [[1, 2]]}), path)
+    pq.write_table(pa.table({"b": [[1, 2]], "c": [b"3"]}), path)
     assert refusal(path) == (
-        "t.parquet: a cell holds one value, column 'b' holds list<element: int64>: leave it out"
+        "t.parquet: column 'b' holds list<element: int64>, where a cell holds one value: it is "
+        "left out, and so is every other"
+    )
+
+
+def test_parquet_columns_of_lists_records_and_bytes_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    columns = {"a": [1, 2], "b": [[1, 2], None], "c": [{"x": 1}] * 2, "d": [b"12", b"3"]}
+    pq.write_table(pa.table(columns), path)
+    table = read_table(path)
+    assert table.frame.to_dict("list") == {"a": [1, 2]}
+    assert len(table.notes) == 3
+    assert table.notes[0] == (
+        "column 'b' holds list<element: int64>, where a cell holds one value: it is left out"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_refused_as_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    assert refusal(tmp_path / "t.csv") == (
+        "'t.csv' is a pipe, which can be read only once: save it as a file"
     )
 
 

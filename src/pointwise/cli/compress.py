@@ -238,7 +238,8 @@ def _compress(
             timed="latency" in asked.budget,
         )
         if subject.note:
-            known = replace(known, notes=(subject.note,))
+            said = (subject.note if n.startswith("Errors are") else n for n in known.notes)
+            known = replace(known, notes=tuple(said))
         if lessons is not None and not lessons.scores:
             known = replace(known, logits=False)
         recover = None if lessons is None else lessons.recovery(asked.epochs)

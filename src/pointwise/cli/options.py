@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -55,10 +56,13 @@ Json = Annotated[
 
 
 def split_names(text: str | None) -> list[str] | None:
-    """Names with commas between them as a list."""
+    """Names with commas between them as a list; one that holds a comma stands in double quotes."""
     if text is None:
         return None
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
+    try:
+        names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True))]
+    except csv.Error:  # a line break in a name
+        names = []
+    if not names or not all(names):
         raise DataError(f"names must be separated by single commas, got {text!r}")
     return names

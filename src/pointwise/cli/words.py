@@ -49,10 +49,10 @@ def print_line(line: str) -> None:
 
 
 def figure(value: float) -> str:
-    """A figure with four digits that count."""
+    """A figure with four digits that count; all before the point, where a table has room."""
     if not math.isfinite(value):
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _finite(value: Any) -> Any:

@@ -21,7 +21,8 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Whole numbers with missing values become float64, or text where float64 would round them;
     decimals float64; truth values with missing ones ``boolean``; timestamps lose their zone and
-    are UTC; an index that pandas saved is a column.
+    are UTC; an index that pandas saved is a column. Columns of lists, records or bytes are left
+    out, with a note.
 
     Args:
         path: An existing file.
@@ -30,7 +31,7 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
         The frame, and notes.
 
     Raises:
-        DataError: If the file is damaged, has no rows, or a column holds no plain values.
+        DataError: If the file is damaged, has no rows, or no column holds plain values.
 
     Example:
         >>> import tempfile
@@ -56,23 +57,41 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(f"{path}: {error}") from error
     if not table.num_rows or not names:
         raise DataError(f"{path}: the table has {table.num_rows} rows and {len(names)} columns")
-    columns = [_plain(path, *column) for column in zip(names, table.columns, strict=True)]
-    frame = pa.table(columns, names=names).to_pandas(date_as_object=False)
-    for name in names:
+    columns = dict(zip(names, table.columns, strict=True))
+    notes = [
+        f"column {name!r} holds {column.type}, where a cell holds one value: it is left out"
+        for name, column in columns.items()
+        if not _is_plain(column)
+    ]
+    plain = {name: _for_pandas(column) for name, column in columns.items() if _is_plain(column)}
+    if not plain:
+        raise DataError(f"{path}: {notes[0]}, and so is every other")
+    frame = pa.table(plain).to_pandas(date_as_object=False)
+    for name in plain:
         frame[name] = _as_from_text(frame[name])
-    return settle_unnamed(frame, unnamed)
+    frame, said = settle_unnamed(frame, [name for name in unnamed if name in plain])
+    return frame, [*notes, *said]
 
 
-def _plain(path: Path, name: str, column: Any) -> Any:
+def _kind(column: Any) -> Any:
+    import pyarrow as pa
+
+    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+
+
+def _is_plain(column: Any) -> bool:
+    import pyarrow as pa
+
+    types, kind = pa.types, _kind(column)
+    return not (types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _for_pandas(column: Any) -> Any:
     """Cast what pandas would make Python objects of, or round."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise DataError(
-            f"{path}: a cell holds one value, column {name!r} holds {kind}: leave it out"
-        )
+    kind = _kind(column)
     if pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return column.cast(pa.float64())
     if pa.types.is_integer(column.type) and column.null_count and column.null_count < len(column):

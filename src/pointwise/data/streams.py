@@ -60,8 +60,12 @@ def existing_file(source: str | Path, bundled: Sequence[str] = ()) -> Path:
     path = Path(source)
     if path.is_dir():
         raise DataError(f"a table is read from a file, {str(source)!r} is a folder")
-    if path.exists():
+    if path.is_file():
         return path
+    if path.exists():
+        raise DataError(
+            f"{str(source)!r} is a pipe, which can be read only once: save it as a file"
+        )
     if not path.parent.is_dir():
         raise DataError(f"no file {str(source)!r}: there is no folder {str(path.parent)!r}")
     names = [*bundled, *sorted(entry.name for entry in path.parent.iterdir())]
