@@ -23,7 +23,9 @@ def network_of(name: str, channels: int = 3, classes: int = 5) -> nn.Module:
 @pytest.mark.parametrize("channels", [1, 3, 12])
 def test_any_channels_size_and_type(name: str, channels: int, dtype: torch.dtype) -> None:
     network = network_of(name, channels).to(dtype)
-    for more in ((0, 0), (7, 33), (13, 32)):  # most of them no multiple of the stride
+    # Most are no multiple of the stride. None is one column wide in the end and higher than that:
+    # there oneDNN's bfloat16 convolution of stride 2 (torch 2.13, with AMX) reads unwritten memory.
+    for more in ((0, 0), (7, 33), (13, 32)):
         size = [network.smallest + extra for extra in more]
         with torch.no_grad():
             y = network(torch.randn(2, channels, *size, dtype=dtype))
