@@ -1,5 +1,6 @@
 """What is compiled: verification, fallback, threads, forks, copies."""
 
+import copy
 import multiprocessing
 import pickle
 import re
@@ -20,7 +21,7 @@ from pointwise.functional import Affine
 from pointwise.nn import MLP
 from pointwise.runtime import compile as compile_
 from pointwise.runtime.chain import Activation, Argmax, Chain, Softmax, Spread
-from pointwise.runtime.compile import Compiled
+from pointwise.runtime.compile import Compiled, _checked, _difference
 from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
 from pointwise.runtime.lowering import READERS
 
@@ -59,11 +60,35 @@ def test_networks_are_run_for_comparison(name: str) -> None:
     assert compiled.largest_difference < 1e-6
 
 
+def far_normed() -> tuple[nn.Module, Tensor]:
+    """A network and inputs about 1e5 of variance 1, of which float32 loses some digits."""
+    norm = nn.BatchNorm1d(4)
+    norm.running_mean.normal_(1e5, 1)
+    model = nn.Sequential(norm, nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    return model.eval().requires_grad_(False), torch.randn(1000, 4) + 1e5
+
+
+@each_engine
+def test_a_result_nearer_to_float64_than_the_network_is_taken(engine: Engine) -> None:
+    model, x = far_normed()
+    compiled = compile_(model, example=x, engine=engine)
+    exact = copy.deepcopy(model).double()(x.double())
+    ours, theirs = ((one(x) - exact).abs().max() for one in (compiled, model))
+    assert compiled.largest_difference > 2e-4
+    assert ours <= 2 * theirs
+
+
+def test_a_wrong_result_is_an_error_where_the_network_rounds_much() -> None:
+    model, x = far_normed()
+    expected = model(x)
+    theirs = (expected - copy.deepcopy(model).double()(x.double())).abs().max()
+    with pytest.raises(DifferenceError, match=r"differs from the network by .*, more than"):
+        _checked(model, x, (expected + 4 * theirs).float(), expected)
+
+
 def test_a_wrong_result_is_an_error() -> None:
     chain = chain_of(network(3, 17, 2))
     wrong = Chain(3, [*chain.steps[:-1], Affine(torch.zeros(2, 17))])
-    from pointwise.runtime.compile import _difference
-
     x = torch.ones(5, 3)
     run = CompiledChain(wrong, engine="chunks")
     with pytest.raises(DifferenceError, match=r"differs from the network by .*, more than"):
