@@ -61,6 +61,9 @@ OURS = "fused"
 EXACT = ("eager", "torch.compile", "onnxruntime", "openvino f32")
 """Peers of equal precision, by the start of their names."""
 
+MACS_OF_ROUNDS = 60_000_000_000
+"""Short calls take more rounds, until about so many multiply-adds are done."""
+
 
 def network(channels: tuple[int, ...], activation: Callable[[], nn.Module]) -> nn.Sequential:
     layers: list[nn.Module] = []
@@ -271,8 +274,8 @@ def members(options: argparse.Namespace) -> None:
 def threads_alone(options: argparse.Namespace) -> None:
     """Fused chains on two threads against one: both take turns in one run."""
     print("\n### Two threads against one\n")
-    print("| | one, ms | two, ms | one over two |")
-    print("| --- | --- | --- | --- |")
+    print("| | one, ms | two, ms | one over two | median of the rounds |")
+    print("| --- | --- | --- | --- | --- |")
     for name, channels in NETWORKS.items():
         net = network(channels, ACTIVATIONS[options.activation])
         run = CompiledChain(chain_of(net), engine="fused")
@@ -280,11 +283,18 @@ def threads_alone(options: argparse.Namespace) -> None:
         out = torch.zeros(1, channels[-1], options.side, options.side)
 
         call = partial(run, x, out=out)
+        macs = x[0, 0].numel() * sum(a * b for a, b in itertools.pairwise(channels))
+        rounds = max(options.rounds, min(300, MACS_OF_ROUNDS // macs))
         seconds = time_calls(
-            {"1": call, "2": call}, options.rounds, lambda name: torch.set_num_threads(int(name))
+            {"1": call, "2": call}, rounds, lambda name: torch.set_num_threads(int(name))
         )
         one, two = min(seconds["1"]), min(seconds["2"])
-        print(f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} |", flush=True)
+        ratios = (a / b for a, b in zip(seconds["1"], seconds["2"], strict=True))
+        print(
+            f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} | "
+            f"{statistics.median(ratios):.2f} |",
+            flush=True,
+        )
     torch.set_num_threads(options.threads)
 
 

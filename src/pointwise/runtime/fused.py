@@ -34,7 +34,7 @@ longer to read."""
 PARALLEL_MACS = 1 << 22
 """From so many on a second thread helps."""
 
-TASKS_PER_THREAD = 16
+TASKS_PER_THREAD = 48
 """So that a thread which wakes late, or which others disturb, does not hold up the rest."""
 
 FEW_TILES = 4
