@@ -88,6 +88,17 @@ def test_accuracy_without_labels(budget: float, loses: float, plain_loses: float
     assert before - accuracy(plain_svd(model, budget)) > plain_loses
 
 
+def test_few_images_keep_the_probabilities() -> None:
+    """What no gradient asks for is worth something: without it they differ thrice as much."""
+    model, (x, _, new, _) = trained(), digits()
+    for budget, most in ((0.5, 4e-3), (0.3, 5e-2)):
+        small = compress(model, Budget(macs=budget), x[:1], data=x[:64]).model
+        with torch.no_grad():
+            known, found = (net(new).log_softmax(1) for net in (model, small))
+        nats = F.kl_div(found, known, log_target=True, reduction="batchmean")
+        assert nats <= most
+
+
 def test_the_model_itself_says_where_the_budget_goes() -> None:
     """The layers that cost most and matter least give most."""
     model, x = trained(), digits()[0]

