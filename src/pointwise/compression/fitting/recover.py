@@ -105,11 +105,14 @@ def check_recovery(known: Measured, how: Recovery | None) -> None:
     Raises:
         DataError: If there are no data.
         TypeError: If it is no ``Recovery``.
+        ValueError: If no parameter of the model learns.
     """
     if how is not None and not isinstance(how, Recovery):
         raise TypeError(f"recover must be a Recovery, such as Recovery(epochs=1), got {how!r}")
     if how is not None and how.data is None and not known.batches:
         raise DataError("recover needs data: give compress data=, or Recovery(data=) its own")
+    if how is not None and not any(one.requires_grad for one in known.model.parameters()):
+        raise ValueError("recover needs parameters that learn: all have requires_grad=False")
 
 
 def recover(built: nn.Module, known: Measured, how: Recovery, *, seed: int = 0) -> tuple[str, ...]:
@@ -129,13 +132,10 @@ def recover(built: nn.Module, known: Measured, how: Recovery, *, seed: int = 0) 
 
     Raises:
         DataError: If there are no data, or labels that do not suit.
-        ValueError: If no parameter of the model learns.
     """
     samples = _samples(known, how)
     if samples.count < 2:
         raise DataError("data to recover on must hold at least two samples, got one")
-    if not any(parameter.requires_grad for parameter in built.parameters()):
-        raise ValueError("recover needs parameters that learn: all have requires_grad=False")
     device = next(built.parameters()).device
     order = torch.randperm(samples.count, generator=torch.Generator().manual_seed(seed))
     numbers = order.to(device)
