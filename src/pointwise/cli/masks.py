@@ -150,14 +150,14 @@ def _plan(data: Path, out: Path) -> list[tuple[Path, Path | None]]:
 
 def _refuse_foreign(target: Path) -> None:
     """Refuse to replace a picture that is no mask of ours, such as a true mask."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    if not target.exists():
+        return
     try:
         with Image.open(target) as picture:
             ours = picture.info.get("Software") == _WRITER
-    except FileNotFoundError:
-        return
-    except (OSError, UnidentifiedImageError):
+    except OSError:  # no picture at all
         ours = False
     if not ours:
         raise DataError(

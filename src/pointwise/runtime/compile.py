@@ -270,7 +270,7 @@ def _from_float64(
 ) -> tuple[float, float, float]:
     """How far both are from each other, and from what the network gives in float64; NaN if not."""
     try:
-        exact = _through(copy.deepcopy(model).double(), x.double())
+        exact = _through(copy.deepcopy(model).double(), x.to(torch.float64, copy=True))
         pairs = ((got, expected), (got, exact), (expected, exact))
         both, ours, theirs = (_largest_difference(*pair, limit=math.inf) for pair in pairs)
     except Exception:  # whatever a network raises that does not take float64
