@@ -48,7 +48,8 @@ def write_masks(model: "Segmenter", data: str, out: Path, *, proba: bool, as_jso
         found = read_images(path, labels=False, colour=colour)
         for name, image in zip(found.names, found.images, strict=True):
             target = file or out / f"{name}.png"
-            _refuse_foreign(target)
+            if file is None:  # of the others the plan has made sure
+                _refuse_foreign(target)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shares = _probabilities(model, image)
