@@ -38,6 +38,17 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+class Block(nn.Module):
+    """A forward by hand, called by name, in another order than the modules were made in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave, self.act, self.enter = nn.Linear(8, 3), nn.GELU(), nn.Linear(3, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.leave(self.act(self.enter(x)))
+
+
 def network(*channels: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
     """Matrices with an activation between any two."""
     layers: list[nn.Module] = []
@@ -51,6 +62,11 @@ def chain_of(net: nn.Module) -> Chain:
     chain = read_chain(net.eval())
     assert isinstance(chain, Chain)
     return chain
+
+
+def make_chunks(chain: Chain, dtype: torch.dtype) -> CompiledChain:
+    """A chain that runs in chunks, as `compile_parts` asks for one."""
+    return CompiledChain(chain, engine="chunks", dtype=dtype)
 
 
 def outputs(net: nn.Module, x: Tensor) -> Tensor:

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runtime_chains import each_engine, network, outputs
+from runtime_chains import Block, each_engine, make_chunks, network, outputs
 from torch import Tensor, nn
 
 from pointwise.nn import MLP, MLPConv, PointwiseConv, Projection
 from pointwise.runtime import compile as compile_
-from pointwise.runtime.chain import Chain
 from pointwise.runtime.compile import _compile_network
-from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
-from pointwise.runtime.lines import lines_of
+from pointwise.runtime.compiled import NO_HALIDE, Engine
 from pointwise.runtime.parts import CompiledPart, Part, compile_parts
 from pointwise.runtime.trial import AFTER, BEFORE
 
@@ -91,123 +89,7 @@ def test_a_module_used_twice_in_a_sequence_is_left_alone() -> None:
     torch.testing.assert_close(compiled(x), outputs(net, x))
 
 
-# --- Forwards written by hand ---
-
-
-class Block(nn.Module):
-    """Called by name, in another order than the modules were made in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.leave, self.act, self.enter = nn.Linear(8, 3), nn.GELU(), nn.Linear(3, 8)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.leave(self.act(self.enter(x)))
-
-
-class Listed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3), nn.Tanh()])
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return x.abs()
-
-
-class Branching(nn.Module):
-    """A value in the middle is read twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.b(self.a(x))
-        return h + self.c(h)
-
-
-class Twice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(3, 3), nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.b(self.a(self.b(self.a(x)))) * 2
-
-
-class TwoNames(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
-        self.again = self.b
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.again(self.a(x)) * 2
-
-
-class ReadsWeights(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c(self.b(self.a(x))) @ self.c.weight
-
-
-class LooksAtValues(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h: Tensor = self.c(self.b(self.a(x)))
-        return h if h.sum() > 0 else -h
-
-
-LINES: dict[str, tuple[Callable[[], nn.Module], list[list[str]]]] = {
-    "block": (Block, [["enter", "act", "leave"]]),
-    "list": (Listed, [["layers.0", "layers.1", "layers.2", "layers.3"]]),
-    "branching": (Branching, [["a", "b"]]),
-    "twice": (Twice, []),
-    "two_names": (TwoNames, []),
-    "reads_weights": (ReadsWeights, [["a", "b"]]),
-    "looks_at_values": (LooksAtValues, []),
-    "sequence": (lambda: nn.Sequential(nn.ReLU(), nn.Tanh()), [["0", "1"]]),
-    "known": (lambda: MLP([3, 4, 1]), []),
-    "leaf": (nn.ReLU, []),
-}
-
-
-@pytest.mark.parametrize("name", LINES)
-def test_lines_are_modules_that_feed_one_another(name: str) -> None:
-    make, expected = LINES[name]
-    assert lines_of(make().eval()) == expected
-
-
-@pytest.mark.parametrize("name", ["block", "list", "branching", "twice", "two_names"])
-@pytest.mark.parametrize("more", ["reads_weights", "looks_at_values"])
-def test_forwards_by_hand_give_the_same(name: str, more: str) -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(LINES[name][0](), LINES[more][0]()).eval()
-    x = torch.randn(50, 3)
-    compiled = compile_(net, example=x, engine="chunks")
-    torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-6, rtol=1e-6)
-
-
-def test_a_block_by_hand_is_one_chain() -> None:
-    made, parts = compile_parts(nn.Sequential(Block()).eval(), make_chunks)
-    assert [str(part) for part in parts] == ["0.enter: 3 -> 8 gelu -> 3: chunks"]
-    assert isinstance(made.get_submodule("0.enter"), CompiledPart)
-    assert isinstance(made.get_submodule("0.leave"), nn.Identity)
-
-
 # --- Trials ---
-
-
-def make_chunks(chain: Chain, dtype: torch.dtype) -> CompiledChain:
-    return CompiledChain(chain, engine="chunks", dtype=dtype)
 
 
 def timed(speedup: float, noise: float = 1.0) -> Callable[..., dict[str, list[float]]]:
@@ -430,3 +312,13 @@ def test_a_softmax_over_positions_runs_through_pytorch(engine: Engine) -> None:
     compiled = compile_(pool, example=x, engine=engine)
     assert compiled.parts[0].engine == "PyTorch"
     torch.testing.assert_close(compiled(x), pool(x))
+
+
+def test_old_weight_norm_is_copied() -> None:
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        normed = nn.utils.weight_norm(nn.Conv2d(3, 8, 3))
+    net = nn.Sequential(normed, nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 1)).eval()
+    x = torch.randn(1, 3, 9, 9)
+    compiled = compile_(net, example=x, engine="chunks")
+    torch.testing.assert_close(compiled(x), outputs(net, x))
+    assert [part.engine for part in compiled.parts] == ["PyTorch", "chunks"]

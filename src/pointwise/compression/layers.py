@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from pointwise.compression.forms.stages import KINDS, Axes, Stage, kind_of
 from pointwise.errors import first_line
+from pointwise.inspection.copying import copy_model
 from pointwise.inspection.outputs import outputs_of
 from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.refusals import subclass_refusal
-from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.replace import replace_named
 from pointwise.surgery.swap import Swap, describe
 
 MOST_OUTPUTS = 8192

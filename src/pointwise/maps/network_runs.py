@@ -1,6 +1,5 @@
 """A network with what a map does to its outputs, compiled: members, probabilities, classes."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from pointwise.errors import DataError, first_line
 from pointwise.functional import Affine
+from pointwise.inspection.copying import copy_model
 from pointwise.maps.outputs import Output
 from pointwise.maps.pixel_model import PixelModel
 from pointwise.runtime import Chain, CompiledChain, read_chain
@@ -45,7 +45,7 @@ class NetworkRun:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
         network = model.network
         if any(module.training for module in network.modules()):
-            network = copy.deepcopy(network).eval()
+            network = copy_model(network).eval()
         self._network: _Plain | None = None
         chain = read_chain(network)
         if isinstance(chain, str):

@@ -1,6 +1,5 @@
 """What a map needs to know of a model: its network, and what each column was in training."""
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from pointwise.errors import DataError
+from pointwise.inspection.copying import copy_model
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def as_pixel_model(
     known = None if classes is not None else targets
     count = 1 if c_out is None or classes is not None else max(c_out // members, 1)
     pixel_model = PixelModel(
-        network=copy.deepcopy(model).eval(),
+        network=copy_model(model).eval(),
         bands=taken,
         members=members,
         classes=None if classes is None else tuple(np.asarray(classes).tolist()),
@@ -169,7 +169,7 @@ def _channels(network: nn.Module) -> tuple[int | None, int | None]:
     """Input and output channels of a chain of 1x1s; ``None`` where they cannot be read."""
     from pointwise.runtime import read_chain
 
-    chain = read_chain(copy.deepcopy(network).eval() if network.training else network)
+    chain = read_chain(copy_model(network).eval() if network.training else network)
     return (None, None) if isinstance(chain, str) else (chain.c_in, chain.c_out)
 
 

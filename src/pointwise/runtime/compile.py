@@ -1,6 +1,5 @@
 """Compile a network or a chain: what is pointwise runs fused, verified against the network."""
 
-import copy
 import math
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.copying import copy_model
 from pointwise.inspection.outputs import outputs_of
 from pointwise.inspection.timing import Timer
 from pointwise.runtime.chain import Chain, Concat, Lookup, OneHot
@@ -199,7 +199,7 @@ def _compile_network(
 
 def _as_given(model: nn.Module, parts: Sequence[Part], reason: str) -> Compiled:
     """All of it through PyTorch, after all."""
-    return Compiled(copy.deepcopy(model), tuple(given_up(parts, reason)), 0.0)
+    return Compiled(copy_model(model), tuple(given_up(parts, reason)), 0.0)
 
 
 def _warn(run: CompiledChain, stacklevel: int) -> None:
@@ -270,7 +270,7 @@ def _from_float64(
 ) -> tuple[float, float, float]:
     """How far both are from each other, and from what the network gives in float64; NaN if not."""
     try:
-        exact = _through(copy.deepcopy(model).double(), x.to(torch.float64, copy=True))
+        exact = _through(copy_model(model).double(), x.to(torch.float64, copy=True))
         pairs = ((got, expected), (got, exact), (expected, exact))
         both, ours, theirs = (_largest_difference(*pair, limit=math.inf) for pair in pairs)
     except Exception:  # whatever a network raises that does not take float64

@@ -4,7 +4,6 @@ A run is kept where it gains: one of two matrices or more, unless it is measured
 PyTorch; one of a single matrix only where it is measured to be faster.
 """
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.functional import Affine
+from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Timer
 from pointwise.runtime.chain import Chain, Concat, Residual, Step
 from pointwise.runtime.compiled import CompiledChain
@@ -152,7 +152,7 @@ def compile_parts(
         0: Conv2d: PyTorch (Conv2d has kernel size (3, 3), not 1)
         1: 8 -> 8 relu -> 4: chunks
     """
-    made = copy.deepcopy(model)
+    made = copy_model(model)
     finder = _Finder()
     finder.visit(made, "")
     if example is None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.copying import copy_model
 from pointwise.surgery.equivalence import TOLERANCES, check_equivalent
-from pointwise.surgery.replace import copy_model
 
 LOOSE = 100
 """Beyond so many times the usual share, rounding is no excuse."""

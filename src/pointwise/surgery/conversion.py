@@ -16,13 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from pointwise.errors import DifferenceError
 from pointwise.functional.checks import check_rank
+from pointwise.inspection.copying import copy_model
 from pointwise.surgery.attention import SplitAttention, merge, split
 from pointwise.surgery.axes import InPlaceOf, Kind, is_transposed, sizes
 from pointwise.surgery.closeness import closeness
 from pointwise.surgery.equivalence import Example, called_modules
 from pointwise.surgery.over_values import CONV_KINDS, PLAIN, carry, over
 from pointwise.surgery.refusals import is_quantized, refusal, subclass_refusal
-from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
+from pointwise.surgery.replace import replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap
 
 NESTED = (

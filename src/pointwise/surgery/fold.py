@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pointwise.errors import FlowError, first_line
+from pointwise.inspection.copying import copy_model
 from pointwise.surgery.closeness import closeness
 from pointwise.surgery.equivalence import call
 from pointwise.surgery.folding.branches import merge_branches
@@ -17,7 +18,7 @@ from pointwise.surgery.folding.neighbours import fold_scalings
 from pointwise.surgery.folding.network import Findings, Network, Step
 from pointwise.surgery.folding.scalings import scaling
 from pointwise.surgery.holders import held_outside
-from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
+from pointwise.surgery.replace import replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap, describe
 
 RULES: tuple[Callable[[Network], Findings], ...] = (

@@ -1,12 +1,12 @@
 """The only walker: finds the modules of a model, swaps them, and keeps what hangs on them."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from pointwise.inspection.copying import copy_model
 from pointwise.surgery.holders import held_outside
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.swap import Swap, describe
@@ -102,43 +102,6 @@ def replace_named(
         if not isinstance(module, torch.jit.ScriptModule):
             pending += reversed(list(_children(path, module)))
     return _put(changed, made), swaps
-
-
-def copy_model(model: nn.Module) -> nn.Module:
-    """Copy a model deeply; tensors that something computed (old weight norm) come detached.
-
-    Attributes that someone hung on a parameter (an optimizer's mark, say), which torch's own copy
-    drops, are kept.
-
-    Args:
-        model: The model.
-
-    Returns:
-        The copy.
-
-    Raises:
-        TypeError: If something in the model cannot be copied.
-
-    Example:
-        >>> model = nn.Linear(2, 2)
-        >>> copy_model(model) is model
-        False
-    """
-    memo: dict[int, object] = {}
-    for module in model.modules():
-        for value in (*vars(module).values(), *module._buffers.values()):
-            if isinstance(value, Tensor) and not value.is_leaf:  # deepcopy would refuse it
-                memo[id(value)] = value.detach().clone()
-    try:
-        copied = copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError, AttributeError) as error:
-        raise TypeError(
-            f"model must be one that copy.deepcopy takes: {error}; "
-            "pass in_place=True to change it itself"
-        ) from error
-    for old, new in zip(model.parameters(), copied.parameters(), strict=True):
-        vars(new).update(vars(old))
-    return copied
 
 
 @contextmanager

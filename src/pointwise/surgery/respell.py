@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Speedup, Timer, speedup, take_turns
 from pointwise.surgery.equivalence import TOLERANCES
-from pointwise.surgery.replace import copy_model
 from pointwise.surgery.spelling.fused_chains import chain_swaps, take_over
 from pointwise.surgery.spelling.orders import planar_weights
 from pointwise.surgery.spelling.search import (

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from pointwise.errors import FlowError
+from pointwise.inspection.copying import copy_model
 from pointwise.nn.conv import ConvNormActivation, Projection
 from pointwise.nn.dropout import Dropout
 from pointwise.nn.norm import BatchNorm, LayerNorm
@@ -23,7 +24,7 @@ from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.holders import held_outside
 from pointwise.surgery.inlining import inline
 from pointwise.surgery.over_values import CONV_KINDS, over
-from pointwise.surgery.replace import copy_model, replace_named, unchanged_on_error
+from pointwise.surgery.replace import replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap, describe
 
 BATCH_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {

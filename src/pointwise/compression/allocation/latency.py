@@ -20,9 +20,10 @@ from pointwise.compression.forms.table import FORMS
 from pointwise.compression.plans.plan import PlannedLayer
 from pointwise.compression.reports.report import Latency
 from pointwise.compression.statistics.rows import Hook, run_hooked
+from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Timer, take_turns
 from pointwise.surgery.equivalence import Example, call, check_equivalent, evaluating
-from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.replace import replace_named
 from pointwise.surgery.spelling.orders import (
     FORMATS,
     lay_channels_last,

@@ -11,8 +11,9 @@ from torch import nn
 from pointwise.compression.forms.stages import Stage, kind_of
 from pointwise.compression.plans.plan_schema import FORMAT, VERSION, decode_plan
 from pointwise.errors import ModelFileError, first_line
+from pointwise.inspection.copying import copy_model
 from pointwise.modelfiles._json import encode_object
-from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.replace import replace_named
 from pointwise.surgery.spelling.orders import lay_channels_last
 from pointwise.surgery.swap import describe
 

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from pointwise.errors import PointwiseError, first_line
+from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Call, Timer
 from pointwise.surgery.equivalence import Equivalence, check_equivalent
 from pointwise.surgery.fold import fold
-from pointwise.surgery.replace import copy_model, replace_named
+from pointwise.surgery.replace import replace_named
 from pointwise.surgery.spelling.fused_chains import compiled_parts, fuse_chains
 from pointwise.surgery.spelling.orders import lay_channels_last
 from pointwise.surgery.spelling.spellings import WORDS, Spelled
