@@ -184,6 +184,13 @@ def test_a_column_of_gaps_is_missing_whatever_its_kind_was():
         assert np.isnan(coding.encode(gaps)).all()
 
 
+@pytest.mark.parametrize("word", [".", "na", "None"])
+def test_words_for_nothing_that_fill_a_column_are_missing_numbers_and_dates(word):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "c": pd.to_datetime(["2020", "2021"])})
+    rows = as_table(pd.DataFrame({"a": [word, None], "c": [word, word]}, dtype=object))
+    assert np.isnan(code_table(as_table(frame)).encode(rows)).all()
+
+
 def test_the_first_value_that_does_not_fit_is_named():
     frame = pd.DataFrame({"a": [1.0, 2.0], "when": pd.to_datetime(["2020-01-01", "2021-01-01"])})
     coding = code_table(as_table(frame))

@@ -173,7 +173,13 @@ COLUMNS = {
     ),
     "dashes among words": (["x", "-", "y"], "text", ["x", None, "y"], "'-' read as missing: c"),
     "None among numbers": (["1", "None"], "float64", [1.0, None], "'None' read as missing: c"),
-    "None among words": (["x", "None"], "text", ["x", "None"], "'None' kept as a category: c"),
+    "a dot among numbers": (["1", "."], "float64", [1.0, None], "'.' read as missing: c"),
+    "na among truth values": (["true", "na"], "boolean", [True, None], "'na' read as missing: c"),
+    "a spreadsheet's error": (
+        ["1.5", "#DIV/0!"], "float64", [1.5, None], "'#DIV/0!' read as missing: c"
+    ),
+    "na among words": (["x", "na"], "text", ["x", "na"], "'na' kept as text: c"),
+    "None among words": (["x", "None"], "text", ["x", "None"], "'None' kept as text: c"),
     "null among words": (["x", "null", "N/A"], "text", ["x", None, None], None),
     "only missing": (["", "NA", ""], "float64", [None, None, None], None),
     "only question marks": (["?", "?"], "float64", [None, None], "'?' read as missing: c"),

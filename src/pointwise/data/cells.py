@@ -24,7 +24,10 @@ MISSING = (
 """Missing in every column."""
 UNUSUAL = ("?", "-")
 """Missing in every column too, and reported."""
-WORDS = ("None", "none", "NONE")
+WORDS = (
+    "None", "none", "NONE", "na", "Na", "n.a.", "N.A.", "NaT", "nil", ".", "..", "--",
+    "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!",
+)  # fmt: skip
 """Missing among numbers, dates and truth values; a category like any other among words."""
 
 _CODE = re.compile(r"0\d+", re.ASCII)
@@ -117,7 +120,7 @@ def understand_column(
     if typed is not None and (values or not words):
         findings += [f"{word!r} read as missing" for word in words]
     else:
-        findings += [f"{word!r} kept as a category" for word in words]
+        findings += [f"{word!r} kept as text" for word in words]
         if present == raw.tolist():
             return column, findings
         values, typed = present, pd.Series(present)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointwise.data.cells import WORDS
 from pointwise.data.days import DatePart, date_part, day_text, days_since_1970
 from pointwise.data.table import Array, Column, Kind, Table, as_text
 from pointwise.errors import DataError
@@ -302,15 +303,19 @@ def _numbers(coding: ColumnCoding, column: Column) -> Array:
     if column.kind not in ("category", "date"):
         check_finite(column)
         return column.values
-    gaps = column.missing()
-    if gaps.all():
-        return np.full(len(gaps), np.nan)
+    if _holds_nothing(column):
+        return np.full(len(column.values), np.nan)
     what = "truth values" if coding.kind == "boolean" else "numbers"
     row = first_misfit(column, coding.kind)
     raise DataError(
         f"column {coding.name!r} held {what} in training: got {str(column.values[row])!r} in row "
         f"{row}; correct the value, or leave it empty if it is missing"
     )
+
+
+def _holds_nothing(column: Column) -> bool:
+    """Whether all values are missing, or words that say so where numbers or dates are expected."""
+    return all(column.missing() | np.isin(column.values.astype(str), WORDS))
 
 
 def _codes(levels: Sequence[str], texts: Array) -> NDArray[np.float64]:
@@ -328,7 +333,7 @@ def _objects(column: Column) -> Iterable[Any]:
 def _as_dates(column: Column) -> Array:
     if column.kind == "date":
         return column.values
-    if column.missing().all():
+    if _holds_nothing(column):
         return np.full(len(column.values), np.datetime64("NaT", "us"))
     try:
         if column.kind == "category":
