@@ -222,7 +222,7 @@ REFUSALS = {
     "copy": (
         "bench bench_net:stubborn --input 3,9,9",
         1,
-        r"^error: Sequential cannot be timed: no copies of me$",
+        r"^error: Sequential cannot be timed: model must be one .*: no copies of me$",
     ),
     "threads": (
         "bench bench_net:build --threads 100000",

@@ -33,10 +33,7 @@ def copy_model(model: nn.Module) -> nn.Module:
     try:
         copied = copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, AttributeError) as error:
-        raise TypeError(
-            f"model must be one that copy.deepcopy takes: {error}; "
-            "functions that take in_place=True change it itself"
-        ) from error
+        raise TypeError(f"model must be one that copy.deepcopy takes: {error}") from error
     for old, new in zip(model.parameters(), copied.parameters(), strict=True):
         vars(new).update(vars(old))
     return copied
