@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fused_machine import Call, Machine
+from fused_machine import Call, Machine, peak_loop
 from pointwise.nn import MLP, CategoryEncoder, ChannelScale, NumberEncoder, TableNetwork
 from pointwise.runtime import Chain, CompiledChain, read_chain
 from pointwise.runtime.chain import Spread
@@ -63,6 +63,9 @@ EXACT = ("eager", "torch.compile", "onnxruntime", "openvino f32")
 
 MACS_OF_ROUNDS = 60_000_000_000
 """Short calls take more rounds, until about so many multiply-adds are done."""
+
+LOOPS, LOOP_ROUNDS = 64, 60
+"""Loops of multiply-adds in registers that are shared out among threads, and how often."""
 
 
 def network(channels: tuple[int, ...], activation: Callable[[], nn.Module]) -> nn.Sequential:
@@ -272,10 +275,15 @@ def members(options: argparse.Namespace) -> None:
 
 
 def threads_alone(options: argparse.Namespace) -> None:
-    """Fused chains on two threads against one: both take turns in one run."""
+    """Fused chains on two threads against one: both take turns in one run.
+
+    First comes what the processors give on two threads where nothing is shared but their clock.
+    """
     print("\n### Two threads against one\n")
     print("| | one, ms | two, ms | one over two | median of the rounds |")
     print("| --- | --- | --- | --- | --- |")
+    loops = {"1": peak_loop(tasks=LOOPS)[0], "2": peak_loop(tasks=LOOPS, parallel=True)[0]}
+    print_threads("multiply-adds in registers", time_calls(loops, LOOP_ROUNDS))
     for name, channels in NETWORKS.items():
         net = network(channels, ACTIVATIONS[options.activation])
         run = CompiledChain(chain_of(net), engine="fused")
@@ -288,14 +296,18 @@ def threads_alone(options: argparse.Namespace) -> None:
         seconds = time_calls(
             {"1": call, "2": call}, rounds, lambda name: torch.set_num_threads(int(name))
         )
-        one, two = min(seconds["1"]), min(seconds["2"])
-        ratios = (a / b for a, b in zip(seconds["1"], seconds["2"], strict=True))
-        print(
-            f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} | "
-            f"{statistics.median(ratios):.2f} |",
-            flush=True,
-        )
+        print_threads(name, seconds)
     torch.set_num_threads(options.threads)
+
+
+def print_threads(name: str, seconds: dict[str, list[float]]) -> None:
+    one, two = min(seconds["1"]), min(seconds["2"])
+    ratios = (a / b for a, b in zip(seconds["1"], seconds["2"], strict=True))
+    print(
+        f"| {name} | {one * 1e3:.2f} | {two * 1e3:.2f} | {one / two:.2f} | "
+        f"{statistics.median(ratios):.2f} |",
+        flush=True,
+    )
 
 
 def table_chain() -> Chain:

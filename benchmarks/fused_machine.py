@@ -12,8 +12,8 @@ Call = Callable[[], Any]
 MACS_IN_LOOP = 1 << 26
 
 
-def peak_loop() -> tuple[Call, int]:
-    """A loop of multiply-adds that never leaves the registers, and its multiply-adds."""
+def peak_loop(*, tasks: int = 1, parallel: bool = False) -> tuple[Call, int]:
+    """Loops of multiply-adds that never leave the registers, and the multiply-adds of each."""
     import halide as hl
 
     target = hl.get_host_target()
@@ -21,19 +21,20 @@ def peak_loop() -> tuple[Call, int]:
     steps = MACS_IN_LOOP // (lanes * chains)
     factor, more = hl.Param(hl.Float(32), "factor"), hl.Param(hl.Float(32), "more")
     along = hl.RDom([(0, steps)], "along")
-    x, once, v, chain = (hl.Var(name) for name in ("x", "once", "v", "chain"))
+    x, task, v, chain = (hl.Var(name) for name in ("x", "task", "v", "chain"))
     total, out = hl.Func("total"), hl.Func("out")
     whole = lanes * chains
-    total[x] = hl.cast(hl.Float(32), x)
-    total[x] = total[x] * factor + more + 0 * along.x
-    out[x] = total[x]
-    out.bound(x, 0, whole).split(x, once, x, whole).split(x, chain, v, lanes)
-    out.vectorize(v).unroll(chain)
-    total.compute_at(out, once).split(x, chain, v, lanes).vectorize(v).unroll(chain)
+    total[x, task] = hl.cast(hl.Float(32), x + task)
+    total[x, task] = total[x, task] * factor + more + 0 * along.x
+    out[x, task] = total[x, task]
+    out.bound(x, 0, whole).split(x, chain, v, lanes).vectorize(v).unroll(chain)
+    if parallel:
+        out.parallel(task)
+    total.compute_at(out, task).split(x, chain, v, lanes).vectorize(v).unroll(chain)
     update = total.update().split(x, chain, v, lanes).reorder(v, chain, along.x)
     update.vectorize(v).unroll(chain)
     call = out.compile_to_callable([factor, more], target)
-    result = hl.Buffer(np.empty(whole, np.float32))
+    result = hl.Buffer(np.empty((tasks, whole), np.float32))
     return lambda: call(0.5, 1.0, result), steps * whole
 
 

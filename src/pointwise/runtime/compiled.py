@@ -1,5 +1,6 @@
 """A chain as a callable on arrays of any layout, NumPy's or PyTorch's."""
 
+import os
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from pointwise.runtime.chain import Chain
 from pointwise.runtime.chunks import Chunks
+from pointwise.runtime.launches import Launches
 from pointwise.runtime.simplify import simplify
 from pointwise.runtime.views import as_tensor, empty_like, flat_view, is_rows, overlap
 
@@ -79,6 +81,7 @@ class CompiledChain:
         self.chain, self.dtype = simplify(chain), dtype
         self.reason = ""
         self._executor: Any = None
+        self._launches = Launches()
         if engine != "chunks":
             self._executor = self._fused(engine == "fused")
         self.engine = "chunks" if self._executor is None else "fused"
@@ -131,25 +134,28 @@ class CompiledChain:
             ValueError: If ``x`` has other channels or axes than the chain takes, or ``out``
                 another shape than the output.
         """
-        source = _tensor(x, "x")
+        source, target = _tensor(x, "x"), None if out is None else _tensor(out, "out")
+        key = (axis, os.getpid(), torch.get_num_threads(), *_kind(source), *_kind(target))
+        if target is not None and self._launches.repeat(key, source, target):
+            return out
         axis = self._axis(source, axis)
         if source.shape[axis] != self.chain.c_in:
             raise ValueError(
                 f"x must have {self.chain.c_in} channels along axis {axis + source.ndim}, "
                 f"got shape {tuple(source.shape)}"
             )
-        if out is None:
+        if target is None:
             made = empty_like(source, axis, self.chain.c_out, self.out_dtype)
-            self._run(source, made, axis)
+            if not self._launches.repeat(key, source, made):
+                self._run(source, made, axis, key)
             return made.numpy() if isinstance(x, np.ndarray) else made
-        target = _tensor(out, "out")
         self._check_out(target, source, axis)
         if overlap(source, target):
             made = torch.empty_like(target)
             self._run(source, made, axis)
             target.copy_(made)
         else:
-            self._run(source, target, axis)
+            self._run(source, target, axis, key)
         return out
 
     def _axis(self, x: Tensor, axis: int | None) -> int:
@@ -177,17 +183,20 @@ class CompiledChain:
         if any(size > 1 and stride == 0 for size, stride in sizes):
             raise ValueError("out must have memory of its own for each number: it was expanded")
 
-    def _run(self, x: Tensor, out: Tensor, axis: int) -> None:
+    def _run(self, x: Tensor, out: Tensor, axis: int, key: Any = None) -> None:
+        """Run the chain; with a key, calls of this kind are kept in mind."""
         rows = is_rows(x, axis)
         source = flat_view(x, axis, rows=rows)
         if source is None:  # memory that skips unevenly
-            x = x.contiguous()
+            x, key = x.contiguous(), None
             rows = is_rows(x, axis)
             source = flat_view(x, axis, rows=rows)
         assert source is not None  # contiguous memory has a flat view
         target = flat_view(out, axis, rows=rows)
         if target is not None:
-            self._executor.run(source, target)
+            launches = self._executor.run(source, target)
+            if launches and key is not None:
+                self._launches.keep(key, x, out, launches)
             return
         made = empty_like(x, axis, self.chain.c_out, out.dtype)
         self._run(x, made, axis)
@@ -208,11 +217,16 @@ def _tensor(x: Any, name: str) -> Tensor:
         return made
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a NumPy array or a tensor, got {type(x).__name__}")
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         raise TypeError(f"{name} must be on the CPU, got {x.device}")
     if x.is_complex():
         raise TypeError(f"{name} must hold real numbers, got {x.dtype}")
-    return x.detach()
+    return x.detach() if x.requires_grad else x
+
+
+def _kind(x: Tensor | None) -> tuple[Any, ...]:
+    """What decides how a tensor is read or written."""
+    return () if x is None else (x.dtype, x.shape, x.stride())
 
 
 def _same_memory(made: Tensor, array: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pointwise.runtime.chain import Chain
+from pointwise.runtime.launches import Bound, Launch, View
 from pointwise.runtime.pipeline import Pipeline, build_pipeline
 from pointwise.runtime.schedules import (
     COPIED_POSITIONS,
@@ -84,16 +85,6 @@ class _Pool:
 _COMPILED, _POOL = _Compiled(), _Pool()
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """A compiled pipeline with the numbers of one chain."""
-
-    call: Any
-    constants: tuple[Any, ...]
-    tile: int
-    members: int
-
-
 class Fused:
     """Runs a chain through Halide: each tile of positions through all steps while in cache.
 
@@ -119,24 +110,28 @@ class Fused:
         self._hl = hl
         self._target = hl.Target(target) if target else _unchecked(hl.get_host_target())
         self._machine = Machine.of(self._target)
-        self._bound: dict[Layout, _Bound] = {}
+        self._bound: dict[Layout, Bound] = {}
         first = build_pipeline(chain, Layout("float32", False, False, False), self._machine)
         self._tile, self._macs = first.tile, max(chain.macs, 1)
         self._fewest = TURNED_TILES * self._tile  # whatever the layout
         self._numbers = {first.across: first.constants}
 
-    def run(self, x: Tensor, out: Tensor) -> None:
+    def run(self, x: Tensor, out: Tensor) -> list[Launch]:
         """Fill ``out``.
 
         Args:
             x: Input ``(B, C_in, P)`` of any numbers, without gradients.
             out: Output ``(B, C_out, P)`` of float32, or int64 if the chain ends in class numbers;
                 it shares no memory with ``x``.
+
+        Returns:
+            What was started, to be started again for other memory of this kind; nothing if memory
+            was copied on the way.
         """
         batches, _, positions = x.shape
         if batches * positions == 0:
-            return
-        x = _readable(x)
+            return []
+        given, x = x, _readable(x)
         few = positions < (self._fewest if batches == 1 else FEW_TILES * self._tile)
         longest = max(self._fewest, SLICE_MACS // self._macs)
         together = max(1, longest // positions)
@@ -144,18 +139,19 @@ class Fused:
         far = max(_reach(x, together, reached), _reach(out, together, reached)) > FARTHEST
         if few or far or not (_is_even(x) and _is_even(out)):
             self._gathered(x, out)
-        elif batches <= together:
-            self._sliced(x, out, longest)
-        else:
-            for start in range(0, batches, together):
-                some = slice(start, start + together)
-                self._sliced(x[some], out[some], longest)
+            return []
+        launches = []
+        for start in range(0, batches, together):
+            some = slice(start, start + together)
+            for source, target in self._slices(x[some], out[some], longest):
+                launches += self._call(source, target, x, out)
+        return launches if x is given else []
 
-    def _sliced(self, x: Tensor, out: Tensor, longest: int) -> None:
+    def _slices(self, x: Tensor, out: Tensor, longest: int) -> Iterator[tuple[Tensor, Tensor]]:
         positions = x.shape[2]
         slices = 1 if x.shape[0] > 1 else -(-positions // longest)
         if slices == 1:
-            self._call(x, out)
+            yield x, out
             return
         size = -(-positions // slices)
         units = (SLICE_POSITIONS, COPIED_POSITIONS, self._fewest)
@@ -164,7 +160,7 @@ class Fused:
         for start in range(0, positions, size):
             start = min(start, max(0, positions - least))
             some = slice(start, start + size)
-            self._call(x[:, :, some], out[:, :, some])
+            yield x[:, :, some], out[:, :, some]
 
     def _gathered(self, x: Tensor, out: Tensor) -> None:
         """Small samples, or memory that skips, by way of a matrix of columns."""
@@ -182,10 +178,11 @@ class Fused:
                 shape = (c_in, part.shape[0], part.shape[2])
                 columns[0, :, :count].unflatten(1, shape[1:]).copy_(part.transpose(0, 1))
                 used = max(count, self._tile)
-                self._call(columns[:, :, :used], made[:, :, :used])
+                self._call(columns[:, :, :used], made[:, :, :used], columns, made)
                 target.transpose(0, 1).copy_(made[0, :, :count].unflatten(1, shape[1:]))
 
-    def _call(self, x: Tensor, out: Tensor) -> None:
+    def _call(self, x: Tensor, out: Tensor, x_all: Tensor, out_all: Tensor) -> list[Launch]:
+        """Run on a part of the input and of the output."""
         batches, channels, positions = x.shape
         count = batches * positions
         several = count > self._tile and self._macs * count >= PARALLEL_MACS
@@ -206,29 +203,33 @@ class Fused:
         parts = [slice(positions - rest)]
         if rest:
             parts.append(slice(positions - bound.tile, None))
+        launches = []
         for some in parts:
-            self._start(bound, x[:, :, some], out[:, :, some], threads if parallel else 0)
+            source, made = x[:, :, some], out[:, :, some]
+            tasks = (_tiles_of_task(bound, source, threads),) if parallel else ()
+            if bound.members > 1:
+                made = made.unflatten(1, (bound.members, -1))
+            launch = Launch(bound, View.of(source, x_all), View.of(made, out_all), tasks)
+            launch.start(x_all, out_all)
+            launches.append(launch)
+        return launches
 
-    def _start(self, bound: _Bound, x: Tensor, out: Tensor, threads: int) -> None:
-        """Run a pipeline; ``threads`` is 0 of one that runs on a single one."""
-        made = out.unflatten(1, (bound.members, -1)) if bound.members > 1 else out
-        arguments = [self._hl.Buffer(x.numpy()), *bound.constants]
-        if threads:
-            # fewer tasks than processors keep to PyTorch's number of threads
-            whole = threads >= (os.cpu_count() or 1)
-            tasks = threads * TASKS_PER_THREAD if whole else threads
-            tiles = -(-x.shape[2] // bound.tile) * x.shape[0]
-            arguments.append(-(-tiles // tasks))
-        bound.call(*arguments, self._hl.Buffer(made.numpy()))
-
-    def _bind(self, layout: Layout) -> _Bound:
+    def _bind(self, layout: Layout) -> Bound:
         pipeline = build_pipeline(self.chain, layout, self._machine)
         call = _COMPILED.get(pipeline, self._target)
         numbers = self._numbers.setdefault(pipeline.across, pipeline.constants)
         constants = tuple(self._hl.Buffer(_aligned(array)) for array in numbers)
-        bound = _Bound(call, constants, pipeline.tile, pipeline.members)
+        bound = Bound(call, constants, pipeline.tile, pipeline.members, self._hl.Buffer)
         self._bound[layout] = bound
         return bound
+
+
+def _tiles_of_task(bound: Bound, x: Tensor, threads: int) -> int:
+    whole = threads >= (os.cpu_count() or 1)
+    # fewer tasks than processors keep to PyTorch's number of threads
+    tasks = threads * TASKS_PER_THREAD if whole else threads
+    tiles = -(-x.shape[2] // bound.tile) * x.shape[0]
+    return -(-tiles // tasks)
 
 
 def _unchecked(target: Any) -> Any:

@@ -115,11 +115,24 @@ def overlap(a: Tensor, b: Tensor) -> bool:
     """
     if a.numel() == 0 or b.numel() == 0:
         return False
-    (start_a, end_a), (start_b, end_b) = _range(a), _range(b)
+    (start_a, end_a), (start_b, end_b) = byte_range(a), byte_range(b)
     return start_a < end_b and start_b < end_a
 
 
-def _range(x: Tensor) -> tuple[int, int]:
+def byte_range(x: Tensor) -> tuple[int, int]:
+    """The addresses between which the numbers of a tensor lie.
+
+    Args:
+        x: A tensor that holds a number.
+
+    Returns:
+        The first address, and the one behind the last.
+
+    Example:
+        >>> start, end = byte_range(torch.ones(4, 3).T[1:])
+        >>> end - start
+        44
+    """
     start = x.data_ptr()
     if x.is_contiguous():
         return start, start + x.nbytes
