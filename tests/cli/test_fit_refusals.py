@@ -202,9 +202,10 @@ ROWS = {
         "validation rows: the target holds 'never', a class that the model does not know",
         changed(sold="never"),
     ),
-    "validation of nothing": Bad(f"{HOUSES} --valid 0", "--valid must be a file or a share .* 0$"),
+    "validation of nothing": Bad(f"{HOUSES} --valid 0", "--valid must be a file, or a share .* 0$"),
     "validation of more than all": Bad(
-        f"{HOUSES} --valid 1.5", r"--valid must be a file or a share between 0 and 1, got 1\.5"
+        f"{HOUSES} --valid 0.99",
+        r"--valid must be a file, or a share of the rows above 0 and up to 0\.9, got 0\.99",
     ),
     "validation file missing": Bad(f"{HOUSES} --valid no.csv", r"no file 'no\.csv'"),
     "test of more than all": Bad(f"{HOUSES} --test 1.5", "Invalid value for '--test'", code=2),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pointwise.studies import Options, Task
 
-MOST_TESTED = 0.9
-"""Share of the rows that are scored on, at most."""
+MOST_HELD_OUT = 0.9
+"""Share of the rows that are scored on, or choose the epoch, at most."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def read_test_share(test: str | None) -> float | None:
         share = None if test is None else float(test)
     except ValueError:
         share = -1.0
-    if share is not None and not 0 <= share <= MOST_TESTED:
+    if share is not None and not 0 <= share <= MOST_HELD_OUT:
         raise typer.BadParameter(
-            f"must be a share of the rows from 0 to {MOST_TESTED}, got {test!r}",
+            f"must be a share of the rows from 0 to {MOST_HELD_OUT}, got {test!r}",
             param_hint="'--test'",
         )
     return share
@@ -135,8 +135,11 @@ def _read_valid(valid: str | None, reading: dict[str, Any]) -> "tuple[float, pd.
         fraction = float(valid)
     except ValueError:
         return 0.15, read_table(valid, **reading).frame
-    if not 0 < fraction < 1:
-        raise DataError(f"--valid must be a file or a share between 0 and 1, got {valid}")
+    if not 0 < fraction <= MOST_HELD_OUT:
+        raise DataError(
+            f"--valid must be a file, or a share of the rows above 0 and up to {MOST_HELD_OUT}, "
+            f"got {valid}"
+        )
     return fraction, None
 
 
