@@ -10,8 +10,8 @@ input and output at the rate at which memory is copied; both are measured in the
     python benchmarks/fused.py --threads 2
 
 One part of it alone: ``--only`` with the name of a network (``--only 64-256-64``), or ``members``,
-``compiling`` or ``threads``. The last times fused chains on two threads against one, in one run.
-Peers that are not installed are left out, and named. It needs the extra ``fast``.
+``compiling``, ``few`` or ``threads``. The last times fused chains on two threads against one, in
+one run. Peers that are not installed are left out, and named. It needs the extra ``fast``.
 """
 
 import argparse
@@ -64,14 +64,20 @@ EXACT = ("eager", "torch.compile", "onnxruntime", "openvino f32")
 MACS_OF_ROUNDS = 60_000_000_000
 """Short calls take more rounds, until about so many multiply-adds are done."""
 
+FEW_ROWS, CALLS_OF_FEW = (1, 16, 64, 256, 1024, 4096), 500
+
 LOOPS, LOOP_ROUNDS = 64, 60
 """Loops of multiply-adds in registers that are shared out among threads, and how often."""
 
 
-def network(channels: tuple[int, ...], activation: Callable[[], nn.Module]) -> nn.Sequential:
+def network(
+    channels: tuple[int, ...],
+    activation: Callable[[], nn.Module],
+    layer: Callable[[int, int], nn.Module] = lambda c_in, c_out: nn.Conv2d(c_in, c_out, 1),
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for c_in, c_out in itertools.pairwise(channels):
-        layers += [nn.Conv2d(c_in, c_out, 1), activation()]
+        layers += [layer(c_in, c_out), activation()]
     return nn.Sequential(*layers[:-1]).eval()
 
 
@@ -318,6 +324,23 @@ def table_chain() -> Chain:
     return chain_of(TableNetwork(numbers, categories, mlp, ChannelScale([2.0], [0.0])).eval())
 
 
+def few_rows() -> None:
+    """Few rows at a time, where a call costs more than its arithmetic."""
+    names = ("4-16-8-1", "12-64-64-10")
+    chains = {name: network(NETWORKS[name], nn.ReLU, nn.Linear) for name in names}
+    print("\n### Few rows: microseconds of a call, PyTorch / fused, as rows\n")
+    print(f"| rows | {' | '.join(chains)} |\n| --- |{' --- |' * len(chains)}")
+    for rows in FEW_ROWS:
+        cells = []
+        for net in chains.values():
+            run = CompiledChain(chain_of(net), engine="fused")
+            x = torch.randn(rows, run.chain.c_in)
+            calls = {"PyTorch": partial(net, x), OURS: partial(run, x)}
+            seconds = time_calls(calls, CALLS_OF_FEW)
+            cells.append(" / ".join(f"{1e6 * min(taken):.0f}" for taken in seconds.values()))
+        print(f"| {rows} | {' | '.join(cells)} |", flush=True)
+
+
 def compile_times() -> None:
     """Seconds to compile and run once, in a process that has compiled before."""
     chains = {name: chain_of(network(c, nn.ELU)) for name, c in NETWORKS.items()}
@@ -339,7 +362,7 @@ def compile_times() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds of fewer positions")
-    others = ("members", "threads", "compiling")
+    others = ("members", "threads", "compiling", "few")
     parser.add_argument("--only", default="", choices=("", *NETWORKS, *others), metavar="NAME")
     parser.add_argument("--activation", default="relu", choices=ACTIVATIONS)
     parser.add_argument("--side", type=int, default=1024, help="positions along both axes")
@@ -369,6 +392,8 @@ def main() -> None:
         members(options)
     if options.only == "threads" or (not options.only and options.threads > 1):
         threads_alone(options)
+    if options.only in ("", "few"):
+        few_rows()
     if options.only in ("", "compiling"):
         compile_times()
 
