@@ -65,6 +65,7 @@ MACS_OF_ROUNDS = 60_000_000_000
 """Short calls take more rounds, until about so many multiply-adds are done."""
 
 FEW_ROWS, CALLS_OF_FEW = (1, 16, 64, 256, 1024, 4096), 500
+"""Rows of a call, and how often each is made."""
 
 LOOPS, LOOP_ROUNDS = 64, 60
 """Loops of multiply-adds in registers that are shared out among threads, and how often."""

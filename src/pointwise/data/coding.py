@@ -315,7 +315,7 @@ def _numbers(coding: ColumnCoding, column: Column) -> Array:
 
 def _holds_nothing(column: Column) -> bool:
     """Whether all values are missing, or words that say so where numbers or dates are expected."""
-    return all(column.missing() | np.isin(column.values.astype(str), WORDS))
+    return bool((column.missing() | np.isin(column.values.astype(str), WORDS)).all())
 
 
 def _codes(levels: Sequence[str], texts: Array) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """A chain as a callable on arrays of any layout, NumPy's or PyTorch's."""
 
-import os
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from pointwise.runtime.chain import Chain
 from pointwise.runtime.chunks import Chunks
-from pointwise.runtime.launches import Launches
+from pointwise.runtime.launches import Launches, kind_of_call
 from pointwise.runtime.simplify import simplify
 from pointwise.runtime.views import as_tensor, empty_like, flat_view, is_rows, overlap
 
@@ -135,7 +134,7 @@ class CompiledChain:
                 another shape than the output.
         """
         source, target = _tensor(x, "x"), None if out is None else _tensor(out, "out")
-        key = (axis, os.getpid(), torch.get_num_threads(), *_kind(source), *_kind(target))
+        key = kind_of_call(axis, *_kind(source), *_kind(target))
         if target is not None and self._launches.repeat(key, source, target):
             return out
         axis = self._axis(source, axis)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pointwise.runtime.chain import Chain
-from pointwise.runtime.launches import Bound, Launch, Launches, View
+from pointwise.runtime.launches import Bound, Launch, Launches, View, kind_of_call
 from pointwise.runtime.pipeline import Pipeline, build_pipeline
 from pointwise.runtime.schedules import (
     COPIED_POSITIONS,
@@ -179,7 +179,7 @@ class Fused:
                 shape = (c_in, part.shape[0], part.shape[2])
                 columns[0, :, :count].unflatten(1, shape[1:]).copy_(part.transpose(0, 1))
                 used = max(count, self._tile)
-                kind = os.getpid(), torch.get_num_threads(), x.dtype, room, used
+                kind = kind_of_call(x.dtype, room, used)
                 if not self._columns.repeat(kind, columns, made):
                     parts = columns[:, :, :used], made[:, :, :used]
                     self._columns.keep(kind, columns, made, self._call(*parts, columns, made))

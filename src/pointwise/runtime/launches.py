@@ -4,10 +4,12 @@ A narrow chain goes over a million positions in three milliseconds, and leaves n
 the caches: to look at two tensors and decide how to cut them then takes a tenth of that.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pointwise.runtime.views import byte_range
@@ -115,6 +117,22 @@ class Launch:
         bound = self.bound
         source, target = bound.buffer(self.x.array(x)), bound.buffer(self.out.array(out))
         bound.call(source, *bound.constants, *self.tasks, target)
+
+
+def kind_of_call(*tensors: Any) -> tuple[Any, ...]:
+    """What decides what a call comes down to.
+
+    Args:
+        *tensors: What there is to know of its tensors.
+
+    Returns:
+        That, with the threads there are, and the process: a fork has none of those of its parent.
+
+    Example:
+        >>> kind_of_call("float32") == kind_of_call("float32")
+        True
+    """
+    return os.getpid(), torch.get_num_threads(), *tensors
 
 
 class Launches:
