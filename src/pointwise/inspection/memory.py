@@ -60,7 +60,7 @@ class Memory:
                 tensor.numel() * tensor.element_size(),
             )
             for tensor in tree_leaves(values)
-            if isinstance(tensor, Tensor) and _has_storage(tensor)
+            if isinstance(tensor, Tensor) and has_storage(tensor)
         ]
 
     def holds(self, operands: Any, kind: set[int]) -> bool:
@@ -104,9 +104,22 @@ class Memory:
         return self._numbers[reference]
 
 
-def _has_storage(tensor: Tensor) -> bool:
+def has_storage(tensor: Tensor) -> bool:
+    """Whether a tensor has a storage: sparse and some other layouts have none.
+
+    Args:
+        tensor: The tensor.
+
+    Returns:
+        Whether it has.
+
+    Example:
+        >>> import torch
+        >>> has_storage(torch.ones(2)), has_storage(torch.eye(2).to_sparse())
+        (True, False)
+    """
     try:
         tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # sparse and other layouts
+    except (NotImplementedError, RuntimeError):
         return False
     return True

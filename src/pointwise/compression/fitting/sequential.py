@@ -9,16 +9,17 @@ Reference:
     2015, section 3.3 (asymmetric reconstruction).
 """
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from pointwise.compression.fitting.lockstep import Lockstep
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.statistics.patches import patch_rows
-from pointwise.compression.statistics.rows import Hook, KeptRows, Wanted, first_argument, run_hooked
+from pointwise.compression.statistics.rows import KeptRows, Wanted
 from pointwise.compression.statistics.running import RunningMoments
 from pointwise.functional.refit import refit_last
 from pointwise.surgery.equivalence import Example
@@ -59,7 +60,13 @@ def wanted_rows(stage: Stage, last: Stage, calls: int, samples: int) -> Wanted:
     return Wanted(stage, max(1, math.ceil(rows / (calls * samples))))
 
 
-def refit(model: nn.Module, kept: Mapping[str, KeptRows], batches: Sequence[Example]) -> None:
+def refit(
+    model: nn.Module,
+    kept: Mapping[str, KeptRows],
+    batches: Sequence[Example],
+    *,
+    waiting: int | None = None,
+) -> None:
     """Refit the compressed layers of a model front to back.
 
     Args:
@@ -68,27 +75,37 @@ def refit(model: nn.Module, kept: Mapping[str, KeptRows], batches: Sequence[Exam
         kept: What the layers of the given model put out on the batches, in the order of their
             calls.
         batches: The same batches.
+        waiting: How many of them have forwards that wait at the layers, for speed: the weights
+            are the same. Default: as many as fit into memory.
     """
+    lasts: dict[str, KeptRows] = {}
     for path, rows in kept.items():
         layers = model.get_submodule(path)
         assert isinstance(layers, nn.Sequential), "plain layers one after another"
-        last: Any = layers[-1]
-        if last.bias is not None:  # a layer without reads zeros alone
-            _refit_layer(model, f"{path}.{len(layers) - 1}".strip("."), rows, batches)
+        if layers[-1].bias is not None:  # a layer without reads zeros alone
+            lasts[f"{path}.{len(layers) - 1}".strip(".")] = rows
+    before = [copy.deepcopy(model.get_submodule(path).state_dict()) for path in lasts]
+    for count in (waiting, 0):
+        with Lockstep(model, list(lasts), batches, waiting=count) as runs:
+            for path, rows in lasts.items():
+                _refit_layer(model, path, rows, runs)
+            if runs.agree():  # always, where none waited
+                return
+        for path, state in zip(lasts, before, strict=True):
+            model.get_submodule(path).load_state_dict(state)
 
 
-def _refit_layer(model: nn.Module, path: str, rows: KeptRows, batches: Sequence[Example]) -> None:
+def _refit_layer(model: nn.Module, path: str, rows: KeptRows, runs: Lockstep) -> None:
     last = model.get_submodule(path)
     stage = Stage.of(last)
     weight, _ = stage.read(last)
     prior = weight.flatten(2)  # (G, O, D)
     width = prior.shape[-1]
     moments = RunningMoments.empty(stage.groups, width + stage.outputs, weight.device)
-    for batch, targets in zip(batches, rows.batches, strict=True):
+    for number, targets in enumerate(rows.batches):
         queue = iter(targets)
 
-        def see(_: nn.Module, args: Any, named: Any, _y: Any, queue: Any = queue) -> None:
-            x = first_argument(args, named)
+        def see(x: Tensor, queue: Iterator[Tensor] = queue) -> None:
             y = next(queue).double()
             start = 0
             for part in patch_rows(stage, x, most=rows.wanted.most):
@@ -96,8 +113,7 @@ def _refit_layer(model: nn.Module, path: str, rows: KeptRows, batches: Sequence[
                 moments.add(torch.cat([part, y[:, start:end]], -1))
                 start = end
 
-        hook: Hook = see
-        run_hooked(model, {path: hook}, batch, calls=len(targets))
+        runs.visit(number, path, len(targets), see)
     mean, covariance = moments.mean, moments.covariance
     seen, cross = covariance[..., :width, :width], covariance[..., width:, :width]
     matrix = _fit(cross, seen, prior, moments.count)

@@ -1,5 +1,7 @@
 """What cannot be measured, refused before any long work."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -60,21 +62,42 @@ def check_steady(model: nn.Module, example: Example) -> None:
     if not first:
         raise ValueError("model must put out at least one tensor, it puts out none")
     for name, one in first.items():
-        other = second.get(name)
         if one.is_meta:
             raise ValueError(f"model must have values, its {name} is on the meta device")
         if one.is_floating_point() and one.isnan().any():
             raise ValueError(f"model must give numbers for the example, its {name} holds nan")
-        same = other is not None and other.shape == one.shape
-        if same and one.is_floating_point() and one.numel():
-            assert other is not None
+    changed = find_change(first, second)
+    if changed is not None:
+        raise ValueError(
+            "model must give the same every time in evaluation mode, its "
+            f"{changed} changes from one run to the next: it draws random numbers"
+        )
+
+
+def find_change(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> str | None:
+    """The first of the outputs of a run that another run of the same input gives otherwise.
+
+    Args:
+        first: The outputs by name.
+        second: Those of the other run.
+
+    Returns:
+        The name; ``None`` if all are the same but for rounding.
+
+    Example:
+        >>> find_change({"output": torch.ones(2)}, {"output": torch.tensor([1, 1.0001])})
+        >>> find_change({"output": torch.ones(2)}, {"output": torch.tensor([1, 1.1])})
+        'output'
+    """
+    for name, one in first.items():
+        other = second.get(name)
+        if other is None or other.shape != one.shape:
+            return name
+        if one.is_floating_point() and one.numel():
             apart = (one.double() - other.double()).nan_to_num().abs().max()
-            same = bool(apart <= STEADY * one.double().nan_to_num().abs().max())
-        if not same:
-            raise ValueError(
-                "model must give the same every time in evaluation mode, its "
-                f"{name} changes from one run to the next: it draws random numbers"
-            )
+            if not apart <= STEADY * one.double().nan_to_num().abs().max():
+                return name
+    return None
 
 
 def _run(model: nn.Module, example: Example, seed: int) -> dict[str, Tensor]:
