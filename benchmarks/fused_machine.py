@@ -1,5 +1,6 @@
-"""What a machine can do: multiply-adds in registers, a large matrix product, copies of memory."""
+"""What a machine can do, in registers, in a large product and in copies; calls that take turns."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,3 +62,21 @@ class Machine:
         product = self.macs["product"] / min(seconds["product"])
         loop = threads * self.macs["loop"] / min(seconds["loop"])  # the loop runs on one thread
         return product, loop, self.bytes / min(seconds["copy"])
+
+
+def time_calls(
+    calls: dict[str, Call], rounds: int, before: Callable[[str], object] = lambda _: None
+) -> dict[str, list[float]]:
+    """Seconds of each in each round, without those of ``before``; all take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    with torch.no_grad():
+        for name, call in calls.items():
+            before(name)
+            call()
+        for _ in range(rounds):
+            for name, call in calls.items():
+                before(name)
+                start = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
