@@ -120,6 +120,20 @@ def test_the_same_as_from_the_start(
     assert threading.active_count() == before
 
 
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = refitted(Chain)
+    tries = []
+
+    def refuse(thread: threading.Thread) -> None:
+        tries.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    after = refitted(Chain)
+    assert len(tries) == 3  # one a batch
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+
+
 def test_forwards_do_not_grow_with_the_layers() -> None:
     model, kept, batches = made(Chain)
     refit(model, kept, batches)

@@ -26,8 +26,8 @@ from pointwise.surgery.equivalence import Example, call, evaluating
 MOST_BYTES = 2**31
 """Forwards that wait hold at most so many bytes of activations."""
 
-MOST_THREADS = 1024
-"""There are at most so many threads, with those that torch starts for each of them."""
+MOST_THREADS = 256
+"""There are at most so many threads, with those that torch starts for each: systems allow few."""
 
 See = Callable[[Tensor], None]
 
@@ -131,7 +131,11 @@ class Lockstep:
         while number not in self._alone:
             fresh = number not in self._forwards
             if fresh:
-                self._forwards[number] = _Forward(self._model, self._batches[number])
+                try:
+                    self._forwards[number] = _Forward(self._model, self._batches[number])
+                except RuntimeError:  # the system allows no more threads
+                    self._alone.add(number)
+                    break
             x = self._forwards[number].go_to(path)
             if x is not None:
                 return x
