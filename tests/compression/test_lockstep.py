@@ -13,7 +13,6 @@ from pointwise.compression.fitting.sequential import refit
 from pointwise.compression.forms.form import factor_layer
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
-from pointwise.compression.statistics.held import held_bytes
 from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows
 from pointwise.errors import DataError
 
@@ -186,19 +185,3 @@ def test_a_model_that_fails_on_a_batch_says_so() -> None:
             DataError, match="data must be inputs of the model, which fails on them"
         ):
             runs.visit(3, "layers.0.1", 1, lambda x: None)
-
-
-def test_held_bytes_count_what_a_skip_holds() -> None:
-    class Skip(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 8)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.first(x)
-            return y + self.second(y * 2)
-
-    x = torch.ones(16, 4)
-    own, wide = 16 * 4 * 4, 16 * 8 * 4
-    assert held_bytes(Skip(), ["first"], x) == own
-    assert held_bytes(Skip(), ["first", "second"], x) == own + 2 * wide

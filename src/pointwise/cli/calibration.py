@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
-    import torch
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -29,9 +28,6 @@ MOST = 1024
 
 LARGEST = 2**28
 """Numbers in all samples together, at most: a GiB in float32."""
-
-POSITIONS = 2**18
-"""Positions that go through a network at a time, with all that their gradients need."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +54,6 @@ class Subject:
     estimator: "Estimator | None" = None
     folder: Path | None = None
     pixels: "Pixels | None" = None
-
-    def batches(self, dtype: "torch.dtype") -> "list[Tensor] | None":
-        """The inputs, as many at a time as memory is sure to hold.
-
-        Args:
-            dtype: Type of the network.
-
-        Returns:
-            Batches; ``None`` without data.
-        """
-        if self.inputs is None:
-            return None
-        count = POSITIONS // math.prod(self.shape[1:])
-        return list(self.inputs.to(dtype).split(min(64, max(1, count))))
 
 
 @dataclass(frozen=True)

@@ -220,17 +220,17 @@ def _compress(
 
     first = next(subject.network.parameters(), torch.empty(0))
     dtype = first.dtype if first.is_floating_point() else torch.float32
-    batches = subject.batches(dtype)
+    inputs = None if subject.inputs is None else subject.inputs.to(dtype)
     try:
         drawn = torch.Generator().manual_seed(0)
         example = torch.randn(1, *subject.shape, dtype=dtype, generator=drawn)
-        if batches is not None:
-            example = batches[0][:1]
+        if inputs is not None:
+            example = inputs[:1]
         example = example.expand(asked.batch, *example.shape[1:]).contiguous()
         known = measure(
             subject.network,
             example,
-            data=batches,
+            data=inputs,
             logits=subject.scores,
             exclude=asked.exclude,
             seed=asked.seed,

@@ -9,13 +9,13 @@ from pointwise.errors import DataError, first_line
 from pointwise.surgery.equivalence import Example
 
 BATCH = 64
-"""So many samples of a tensor that is given as a whole go into a batch."""
+"""So many samples of a tensor that is given as a whole go into a batch, at most."""
 
 Data = Tensor | Iterable[Any]
 """Batches, or all samples in one tensor."""
 
 
-def read_batches(data: Data, example: Example, *, samples: int) -> list[Example]:
+def read_batches(data: Data, example: Example, *, samples: int, size: int = BATCH) -> list[Example]:
     """Read calibration data into memory, as the model takes them.
 
     All of them are gone through several times, in the same order: that of a shuffling loader would
@@ -26,6 +26,7 @@ def read_batches(data: Data, example: Example, *, samples: int) -> list[Example]
             mapping. Or all samples in one tensor.
         example: An input of the model, which says what the input in a batch looks like.
         samples: So many are taken, from the start.
+        size: So many samples of a tensor go into a batch; those of a loader stay as they are.
 
     Returns:
         The batches, each of the form that the example has.
@@ -47,7 +48,7 @@ def read_batches(data: Data, example: Example, *, samples: int) -> list[Example]
         )
     if isinstance(data, Tensor):
         _check_like(data, example)
-        data = data.split(BATCH) if data.ndim else []
+        data = data.split(size) if data.ndim else []
     batches: list[Example] = []
     left = samples
     try:

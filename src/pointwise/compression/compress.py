@@ -70,8 +70,9 @@ def compress(
         example: An input, on which costs are counted: a tensor, a sequence of arguments, or a
             mapping of arguments by name.
         data: Inputs such as the model is made for: batches, each a tensor, a tuple or a list whose
-            first entries are the input, or a mapping; or all samples in one tensor. Some hundred
-            samples do. Default: none, the weights alone decide, which costs accuracy.
+            first entries are the input, or a mapping; or all samples in one tensor, of which as
+            many go through the model at once as memory holds. Some hundred samples do. Default:
+            none, the weights alone decide, which costs accuracy.
         evaluate: Called with the model before and after, for the report.
         logits: Picks class scores ``(N, K, *S)`` out of the model's output; ``False`` where it
             holds none. Default: an output of shape ``(N, K)`` with ``K`` above 1 is class scores;

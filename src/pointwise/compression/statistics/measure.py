@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pointwise.compression.allocation.candidates import LayerCandidates, Unit, list_candidates
 from pointwise.compression.allocation.effects import correct_errors
 from pointwise.compression.allocation.latency import Laid, lay_fastest, time_candidates
 from pointwise.compression.budget import Costs, count_costs
-from pointwise.compression.calibration import Data, batch_size, read_batches
+from pointwise.compression.calibration import BATCH, Data, batch_size, read_batches
 from pointwise.compression.forms.form import Form
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.layers import FoundLayers, find_layers
 from pointwise.compression.statistics.checks import check_given, check_steady
+from pointwise.compression.statistics.held import made_bytes
 from pointwise.compression.statistics.isolation import kept_buffers, own_random_state
 from pointwise.compression.statistics.moments import Moments, gather_moments
 from pointwise.compression.statistics.scores import Logits, choose_loss, pick_scores
+from pointwise.errors import DataError
 from pointwise.surgery.equivalence import Example
 
 SAMPLES = 1024
@@ -34,6 +36,9 @@ ROWS_EACH = 32
 
 FEWEST_ROWS = 16384
 """Patches of any layer, if there are as many."""
+
+MOST_BYTES = 2**30
+"""Activations of a batch, at most, where the data are one tensor."""
 
 NO_DATA = (
     "No data were given, so the weights alone decide: nothing was refitted or recalibrated, and "
@@ -136,7 +141,8 @@ def measure(
         found = find_layers(model, example, exclude=exclude)
         check_steady(model, example)
         whole = count_costs(model, example)
-        batches = [] if data is None else read_batches(data, example, samples=samples)
+        size = _batch_length(model, example) if isinstance(data, Tensor) else BATCH
+        batches = [] if data is None else read_batches(data, example, samples=samples, size=size)
         moments, unit, notes = _look(model, found, batches, logits, seed)
         modules = dict(model.named_modules())
         layers = tuple(
@@ -203,6 +209,15 @@ def _look(
     if any(one.gradient is not None for one in moments.values()):
         return moments, "loss", [*notes, told]
     return moments, "energy", [*notes, NO_GRADIENT]
+
+
+def _batch_length(model: nn.Module, example: Example) -> int:
+    """How many samples may go into a batch, so that memory holds what their gradients need."""
+    try:
+        each = made_bytes(model, example) // batch_size(example)
+    except DataError:  # some layers run under no mode of torch's dispatcher
+        return BATCH
+    return max(1, min(BATCH, MOST_BYTES // max(each, 1)))
 
 
 def _forms(forms: Sequence[str] | str) -> tuple[Form, ...]:
