@@ -26,7 +26,7 @@ from pointwise.surgery.equivalence import Example, call, evaluating
 MOST_BYTES = 2**31
 """Forwards that wait hold at most so many bytes of activations."""
 
-MOST_THREADS = 256
+MOST_THREADS = 512
 """There are at most so many threads, with those that torch starts for each: systems allow few."""
 
 See = Callable[[Tensor], None]
