@@ -106,8 +106,7 @@ class Lockstep:
         if x is not None:
             see(x)
         elif calls:
-            hook: Hook = lambda _m, args, named, _y: see(first_argument(args, named))  # noqa: E731
-            run_hooked(self._model, {path: hook}, self._batches[number], calls=calls)
+            run_hooked(self._model, {path: _seeing(see)}, self._batches[number], calls=calls)
 
     def agree(self) -> bool:
         """Whether the forwards that waited give what forwards without a stop give.
@@ -211,6 +210,10 @@ class _Forward(threading.Thread):
         self._go.acquire()
         if self._closed:
             raise _Closed
+
+
+def _seeing(see: See) -> Hook:
+    return lambda _, args, named, __: see(first_argument(args, named))
 
 
 def _waiting_at(path: str) -> Callable[[nn.Module, Any, Any], None]:
