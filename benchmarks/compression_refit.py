@@ -13,14 +13,11 @@ import statistics
 import time
 
 import torch
-from torch import Tensor, nn
 
 from compression_jobs import table
 from pointwise.compression import Budget, compress
 from pointwise.compression.calibration import read_batches
-from pointwise.compression.fitting.sequential import refit, wanted_rows
-from pointwise.compression.forms.stages import Stage
-from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows
+from pointwise.compression.fitting.sequential import keep_targets, refit
 from torchvision_models import torchvision
 from zoo_layers import prepare
 
@@ -51,7 +48,8 @@ def measure(name: str, images: int, size: int, rounds: int) -> tuple[object, ...
     whole = time.perf_counter() - start
     batches = read_batches(x, x[:1], samples=images)
     paths = [layer.path for layer in done.plan.layers]
-    kept = kept_rows(network, done.model, paths, batches, images)
+    calls = dict.fromkeys(paths, 1)  # none of these networks shares a layer
+    kept = keep_targets(network, done.model, calls, batches, samples=images)
     took: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         found = []
@@ -64,16 +62,6 @@ def measure(name: str, images: int, size: int, rounds: int) -> tuple[object, ...
         assert all(torch.equal(found[0][key], value) for key, value in found[1].items())
     few, many = (statistics.median(seconds) for seconds in took.values())
     return name, len(paths), f"{whole:.0f}", f"{few:.1f}", f"{many:.1f}", f"{many / few:.1f}x"
-
-
-def kept_rows(
-    network: nn.Module, built: nn.Module, paths: list[str], batches: list[Tensor], images: int
-) -> dict[str, KeptRows]:
-    wanted: dict[str, Wanted] = {}
-    for path in paths:
-        last = Stage.of(built.get_submodule(path)[-1])
-        wanted[path] = wanted_rows(Stage.of(network.get_submodule(path)), last, 1, images)
-    return keep_rows(network, wanted, batches)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,7 @@ class Memory:
                 tensor.numel(),
                 tensor.numel() * tensor.element_size(),
             )
-            for tensor in tree_leaves(values)
-            if isinstance(tensor, Tensor) and has_storage(tensor)
+            for tensor in stored_tensors(values)
         ]
 
     def holds(self, operands: Any, kind: set[int]) -> bool:
@@ -104,22 +103,27 @@ class Memory:
         return self._numbers[reference]
 
 
-def has_storage(tensor: Tensor) -> bool:
-    """Whether a tensor has a storage: sparse and some other layouts have none.
+def stored_tensors(values: Any) -> list[Tensor]:
+    """The tensors in nested values that have a storage: sparse and some other layouts have none.
 
     Args:
-        tensor: The tensor.
+        values: The values.
 
     Returns:
-        Whether it has.
+        The tensors.
 
     Example:
         >>> import torch
-        >>> has_storage(torch.ones(2)), has_storage(torch.eye(2).to_sparse())
-        (True, False)
+        >>> stored_tensors({"dense": torch.ones(2), "sparse": torch.eye(2).to_sparse(), "n": 2})
+        [tensor([1., 1.])]
     """
+    tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor))
+    return [tensor for tensor in tensors if _has_storage(tensor)]
+
+
+def _has_storage(tensor: Tensor) -> bool:
     try:
         tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # sparse and other layouts
         return False
     return True

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 from pointwise.compression.allocation.candidates import Candidate, build, metric_of
 from pointwise.compression.fitting.recalibrate import norms_of, recalibrate
-from pointwise.compression.fitting.sequential import refit, wanted_rows
-from pointwise.compression.forms.stages import Stage
+from pointwise.compression.fitting.sequential import keep_targets, refit
 from pointwise.compression.statistics.isolation import kept_buffers
 from pointwise.compression.statistics.measure import Measured
 from pointwise.compression.statistics.patches import output_rows
-from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows, run_hooked
+from pointwise.compression.statistics.rows import KeptRows, run_hooked
 from pointwise.errors import DifferenceError
 from pointwise.inspection.outputs import outputs_of
 from pointwise.surgery.equivalence import Example, call, evaluating
@@ -72,14 +71,9 @@ def _build(known: Measured, changed: Mapping[str, Candidate]) -> nn.Module:
 def _fit(known: Measured, built: nn.Module, changed: Mapping[str, Candidate]) -> dict[str, float]:
     """Refit and recalibrate; the measured error of each layer."""
     samples = next(iter(known.moments.values())).samples
-    calls = {layer.path: len(layer.calls) for layer in known.found.layers}
-    wanted: dict[str, Wanted] = {}
-    for path in changed:
-        layers = built.get_submodule(path)
-        assert isinstance(layers, nn.Sequential), "plain layers one after another"
-        stage = Stage.of(known.model.get_submodule(path))
-        wanted[path] = wanted_rows(stage, Stage.of(layers[-1]), calls[path], samples)
-    kept = keep_rows(known.model, wanted, known.batches)
+    every = {layer.path: len(layer.calls) for layer in known.found.layers}
+    calls = {path: every[path] for path in changed}
+    kept = keep_targets(known.model, built, calls, known.batches, samples=samples)
     refit(built, kept, known.batches)
     if norms_of(known.model, exclude=known.exclude):
         recalibrate(built, known.model, known.batches, exclude=known.exclude)

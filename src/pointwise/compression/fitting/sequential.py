@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pointwise.compression.fitting.lockstep import Lockstep
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.statistics.patches import patch_rows
-from pointwise.compression.statistics.rows import KeptRows, Wanted
+from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows
 from pointwise.compression.statistics.running import RunningMoments
 from pointwise.functional.refit import refit_last
 from pointwise.surgery.equivalence import Example
@@ -58,6 +58,42 @@ def wanted_rows(stage: Stage, last: Stage, calls: int, samples: int) -> Wanted:
     width = last.inputs * last.taps
     rows = max(FEWEST_ROWS, min(ROWS_EACH * width, MOST_PRODUCTS / (width + last.outputs) ** 2))
     return Wanted(stage, max(1, math.ceil(rows / (calls * samples))))
+
+
+def keep_targets(
+    given: nn.Module,
+    built: nn.Module,
+    calls: Mapping[str, int],
+    batches: Sequence[Example],
+    *,
+    samples: int,
+) -> dict[str, KeptRows]:
+    """Keep what the last stages of compressed layers are fitted to.
+
+    Args:
+        given: The given model.
+        built: The compressed model, with an ``nn.Sequential`` of plain layers at each path.
+        calls: How often a forward calls each of these layers, by path.
+        batches: The data.
+        samples: How many samples there are.
+
+    Returns:
+        What the layers of the given model put out, in the order of their calls.
+
+    Example:
+        >>> given = nn.Sequential(nn.Linear(4, 4))
+        >>> built = nn.Sequential(nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 4)))
+        >>> kept = keep_targets(given, built, {"0": 1}, [torch.ones(5, 4)], samples=5)
+        >>> kept["0"].batches[0][0].shape
+        torch.Size([1, 5, 4])
+    """
+    wanted: dict[str, Wanted] = {}
+    for path, count in calls.items():
+        layers = built.get_submodule(path)
+        assert isinstance(layers, nn.Sequential), "plain layers one after another"
+        stage = Stage.of(given.get_submodule(path))
+        wanted[path] = wanted_rows(stage, Stage.of(layers[-1]), count, samples)
+    return keep_rows(given, wanted, batches)
 
 
 def refit(

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from pointwise.compression.statistics.rows import run_hooked
-from pointwise.inspection.memory import has_storage
+from pointwise.inspection.memory import stored_tensors
 from pointwise.surgery.equivalence import Example
 
 
@@ -80,7 +79,7 @@ class _Made(TorchDispatchMode):
 
     def __init__(self, model: nn.Module, batch: Example) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        given = [*model.parameters(), *model.buffers(), *tree_leaves(batch)]
+        given = [*model.parameters(), *model.buffers(), batch]
         self._given = {reference for reference, _ in _storages(given)}
         self._bytes: dict[StorageWeakRef, int] = {}
 
@@ -98,6 +97,5 @@ class _Made(TorchDispatchMode):
 
 def _storages(values: Any) -> list[tuple[StorageWeakRef, int]]:
     """The storages of all tensors in nested values, and their bytes."""
-    tensors = [one for one in tree_leaves(values) if isinstance(one, Tensor) and has_storage(one)]
-    storages = [one.untyped_storage() for one in tensors]
+    storages = [tensor.untyped_storage() for tensor in stored_tensors(values)]
     return [(StorageWeakRef(one), one.nbytes()) for one in storages]
