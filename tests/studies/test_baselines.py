@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pointwise.data.coding import code_table
 from pointwise.data.table import as_table
 from pointwise.studies import fit_baselines
+from pointwise.studies.metrics import score
 
 ROWS = 80
 RNG = np.random.default_rng(0)
@@ -50,6 +52,23 @@ def test_a_linear_model_of_plain_numbers_is_ridge_on_scaled_ones():
     assert _fit(Y, classify=False, frame=frame)["linear"]["metrics"]["rmse"] == pytest.approx(
         expected
     )
+
+
+@pytest.mark.parametrize(("most", "threads"), [(10_000_000, {1}), (0, {2})])
+def test_little_data_is_fitted_on_one_thread(monkeypatch, most, threads):
+    """On a busy machine several wait for one another: 140 s instead of 0.2."""
+    found = set()
+
+    def spy(*asked):
+        found.update(library["num_threads"] for library in threadpool_info())
+        return score(*asked)
+
+    monkeypatch.setattr("pointwise.studies.baselines.score", spy)
+    monkeypatch.setattr("pointwise.studies.baselines.SHORT", most)
+    with threadpool_limits(2):
+        _fit(Y, classify=False)
+        assert {library["num_threads"] for library in threadpool_info()} == {2}
+    assert found == threads
 
 
 @pytest.mark.parametrize("classes", [2, 3])

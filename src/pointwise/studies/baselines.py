@@ -12,6 +12,7 @@ from pointwise.data.coding import TableCoding
 from pointwise.data.table import as_table
 from pointwise.nn.encoding import UNSEEN
 from pointwise.studies.metrics import score
+from pointwise.studies.threads import one_thread_if
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,9 @@ NAMES = {
     "mlp": "scikit-learn's MLP",
     "boosting": "gradient boosting",
 }
+
+SHORT = 10_000_000
+"""Numbers in the table, for each class or target, that one thread boosts on in seconds."""
 
 
 def fit_baselines(
@@ -60,9 +64,11 @@ def fit_baselines(
         'mean of the target'
     """
     x, x_test = (coding.encode(as_table(frame), np.float64) for frame, _ in (learn, test))
+    outputs = len(np.unique(learn[1])) if classify else learn[1][:1].size
+    short = x.size * outputs < SHORT
     for key, model in _models(coding, x.shape[1], learn[1], classify, seed).items():
         began = time.perf_counter()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_thread_if(short):
             warnings.simplefilter("ignore")  # that a default did not converge is the baseline's own
             model.fit(x, learn[1])
             metrics = score(model, x_test, test[1]).metrics

@@ -27,6 +27,7 @@ from pointwise.studies.image_holdout import (
 from pointwise.studies.metrics import Score, score
 from pointwise.studies.parts import Say
 from pointwise.studies.study import Study
+from pointwise.studies.threads import one_thread_if
 
 __all__ = ["ImageOptions", "study_images"]
 
@@ -39,6 +40,9 @@ EPOCHS = 20
 PLAIN_PIXELS = 32
 PLAIN_IMAGES = 10_000
 """What logistic regression sees at most, so that it stays quick: rows and columns, images."""
+
+PLAIN_SHORT = 400_000_000
+"""Pixels and channels, for each class, that one thread learns from in seconds."""
 
 
 def study_images(
@@ -174,6 +178,7 @@ def _plain_models(
     if seen:
         say(f"logistic regression is given {' of '.join(seen)}, so that it stays quick")
     x, x_test = _plain(learn.x[few]), _plain(test.x)
+    short = x.size * len(np.unique(learn.y)) < PLAIN_SHORT
     models = {
         "majority": (
             "most frequent class",
@@ -185,7 +190,7 @@ def _plain_models(
     }
     for key, (called, model, y, given) in models.items():
         began = time.perf_counter()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_thread_if(short):
             warnings.simplefilter("ignore")  # that it did not converge is the baseline's own
             model.fit(given, y)
             metrics = score(model, x_test, test.y).metrics

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pointwise.functional.overlap import confusion, intersection_over_union, mean_iou
+from pointwise.studies.threads import one_thread_if
 from pointwise.training.objective import UNKNOWN
 
 AT_ONCE = 16
@@ -185,7 +186,7 @@ def _linear(learn: Masks, classes: int, seed: int) -> Predict:
         [learn.images[image, :, row, column] / 255, row / height, column / width]
     )
     model = LogisticRegression(max_iter=100)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_thread_if(short=True):
         warnings.simplefilter("ignore")  # that it did not converge is the baseline's own
         model.fit(pixels[keep], known[keep])
     return lambda images: _linear_classes(model, images)
