@@ -9,6 +9,7 @@ from tiny_images import classifier, stripes, tiny_network
 from torch import nn
 
 from pointwise.errors import DataError, DataWarning
+from pointwise.estimators.devices import product_type
 from pointwise.estimators.image_classifier import ImageClassifier
 from pointwise.networks.network_in_network import NetworkInNetwork
 from pointwise.training.augment import Augmentations, RandomFlip, RandomShift
@@ -226,6 +227,16 @@ def test_bfloat16_products():
     model = classifier(precision="bfloat16", max_epochs=1).fit(X, Y)
     assert model.predict_proba(X).shape == (60, 2)
     assert model.network_.scale.mean.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted"), [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), None)]
+)
+def test_auto_takes_bfloat16_on_a_gpu_with_units_for_it(monkeypatch, capability, wanted):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert product_type("auto", torch.device("cuda")) is wanted
+    assert product_type("auto", torch.device("cpu")) is None
+    assert product_type("bfloat16", torch.device("cuda")) is torch.bfloat16
 
 
 def test_the_progress_bar_stays_off_standard_output(capsys):

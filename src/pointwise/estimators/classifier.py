@@ -38,7 +38,8 @@ class PointwiseClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc
             or ``None``.
         warm_start: Whether a further ``fit`` goes on from the weights of the last.
         device: Where to train and predict; ``"auto"`` is a GPU if there is one.
-        precision: Type of the arithmetic; ``"auto"`` is bfloat16 products on a GPU, else float32.
+        precision: Type of the arithmetic; ``"auto"`` is bfloat16 products on a GPU with units
+            for them, else float32.
         random_state: Seed; the same one gives the same predictions, bit for bit.
         verbose: 1 shows a progress bar on standard error.
 

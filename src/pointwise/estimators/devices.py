@@ -35,14 +35,22 @@ def device_of(name: str) -> torch.device:
 
 
 def product_type(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """The type that matrix products run in.
+    """The type that matrix products run in while a network trains.
 
     Args:
-        precision: As the estimators take it; ``"auto"`` is bfloat16 on a GPU.
+        precision: As the estimators take it; ``"auto"`` is bfloat16 on a GPU that has units for it,
+            as NVIDIA's do from compute capability 8.0 on: others would imitate it, and be slow.
         device: Where they run.
 
     Returns:
         The type, or ``None`` for the network's own.
+
+    Example:
+        >>> product_type("bfloat16", torch.device("cpu")), product_type("auto", torch.device("cpu"))
+        (torch.bfloat16, None)
     """
-    lower = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    if precision == "auto":
+        lower = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        lower = precision == "bfloat16"
     return torch.bfloat16 if lower else None

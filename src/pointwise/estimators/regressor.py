@@ -39,7 +39,8 @@ class PointwiseRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         time_limit: Seconds after which training stops. Default: none.
         warm_start: Whether a further ``fit`` goes on from the weights of the last.
         device: Where to train and predict; ``"auto"`` is a GPU if there is one.
-        precision: Type of the arithmetic; ``"auto"`` is bfloat16 products on a GPU, else float32.
+        precision: Type of the arithmetic; ``"auto"`` is bfloat16 products on a GPU with units
+            for them, else float32.
         random_state: Seed; the same one gives the same predictions, bit for bit.
         verbose: 1 shows a progress bar on standard error.
 
