@@ -205,7 +205,9 @@ class TableEstimator(PixelMaps, BaseEstimator):  # type: ignore[misc]
         )
         macs = settings.batch_size * count_parameters(self.network_)
         unit = self._loss_name if self.verbose else None
-        self.history_, self.best_epoch_ = follow(epochs, settings, macs=macs, unit=unit)
+        self.history_, self.best_epoch_ = follow(
+            epochs, settings, macs=macs, layers=len(self.hidden) + 1, unit=unit
+        )
 
     def _read(self, x: Any, *, reset: bool) -> Table:
         """Read ``x`` as a table by scikit-learn's rules for names and numbers of columns."""

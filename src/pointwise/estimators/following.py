@@ -13,14 +13,15 @@ from pointwise.training import Epoch, Settings
 
 
 def follow(
-    epochs: Generator[Epoch], settings: Settings, *, macs: int, unit: str | None
+    epochs: Generator[Epoch], settings: Settings, *, macs: int, layers: int, unit: str | None
 ) -> tuple[list[dict[str, Any]], int]:
     """Train to the end; Ctrl-C keeps the best epoch so far.
 
     Args:
         epochs: A training.
         settings: What it was started with.
-        macs: MACs of a forward pass over one batch, at most.
+        macs: MACs of a forward pass over one batch.
+        layers: Number of layers that they are spent in.
         unit: Name of the validation loss on a progress bar, or ``None`` for no bar.
 
     Returns:
@@ -31,7 +32,7 @@ def follow(
         KeyboardInterrupt: If it came before an epoch ended.
     """
     history: list[Epoch] = []
-    with closing(epochs), threads_for(macs):
+    with closing(epochs), threads_for(macs, layers):
         shown = with_progress(epochs, settings.max_epochs, unit) if unit else epochs
         try:
             for epoch in shown:

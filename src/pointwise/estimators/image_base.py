@@ -23,7 +23,7 @@ from pointwise.estimators.fused import image_outputs
 from pointwise.estimators.grouping import split_groups
 from pointwise.estimators.pixels import Images, Pixels, as_tensor, images_at_a_time, mean_and_std
 from pointwise.estimators.splitting import Index, split_rows
-from pointwise.inspection import count_parameters
+from pointwise.inspection import cost
 from pointwise.nn.image import ImageNetwork, ImageScale
 from pointwise.training import Augment, Checkpoint, Objective, Rows, Settings, train
 
@@ -193,11 +193,13 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
             augment=augment,
             checkpoint=checkpoint,
         )
-        # Each parameter meets each position once at most.
-        most = settings.batch_size * rows.x[0, 0].numel() * count_parameters(self.network_)
+        spent = [layer.macs for layer in cost(self.network_, rows.x[:1]).layers if layer.macs]
+        macs, layers = settings.batch_size * sum(spent), len(spent)
         unit = self._loss_name if self.verbose else None
         try:
-            self.history_, self.best_epoch_ = follow(epochs, settings, macs=most, unit=unit)
+            self.history_, self.best_epoch_ = follow(
+                epochs, settings, macs=macs, layers=layers, unit=unit
+            )
         except ValueError as error:
             if not str(error).startswith("Expected more than 1 value per channel"):
                 raise

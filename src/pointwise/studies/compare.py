@@ -68,7 +68,8 @@ def compare(
     options, cache = options or CompareOptions(), cache or CellCache()
     job = data.job(options.kernel)
     widths = stage_widths(job.shape, options.width or WIDTHS[-1])
-    with threads_for(options.batch_size * count(REFERENCE, widths, job).macs):
+    macs = options.batch_size * count(REFERENCE, widths, job).macs
+    with threads_for(macs, layers=2 * len(widths) + 1):  # two a stage, and the classes
         study = _Study(data, options, cache, say, progress)
         plan = study.planner.plan()
         cells = study.train_all(plan.networks(), plan.epochs)
