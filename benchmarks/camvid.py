@@ -5,7 +5,7 @@ are scored once. A training that is cut off goes on from its checkpoint when the
 again:
 
     python benchmarks/camvid.py [--minutes 60] [--epochs 150] [--seed 0] [--threads 2]
-        [--save FOLDER]
+        [--precision bfloat16] [--save FOLDER]
 """
 
 import argparse
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
         "--save", type=Path, help="folder for the model, as compression.py takes it"
     )
@@ -70,11 +71,13 @@ def main() -> None:
         learning_rate=options.rate,
         max_epochs=options.epochs,
         time_limit=options.minutes and 60 * options.minutes,
+        precision=options.precision,
         random_state=options.seed,
         verbose=1,
     )
     settings = "-".join(map(str, (*options.widths, options.batch, options.rate, options.epochs)))
-    state = STATES / f"{settings}-{options.minutes}-{options.seed}.checkpoint"
+    low = "" if options.precision == "float32" else f"-{options.precision}"
+    state = STATES / f"{settings}-{options.minutes}-{options.seed}{low}.checkpoint"
     began = time.monotonic()
     model.fit(
         train.images,

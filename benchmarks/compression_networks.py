@@ -9,9 +9,10 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from safetensors import safe_open
@@ -116,6 +117,9 @@ def _conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> list[nn.Module
     return [conv, nn.BatchNorm2d(c_out), nn.ReLU()]
 
 
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True)
 class Network:
     """A network to train, and how."""
@@ -126,13 +130,14 @@ class Network:
     epochs: int
     rate: float
     augment: Augment | None = None
+    precision: Precision = "float32"
 
 
 SHIFTED, FLIPPED = RandomShift(2), Augmentations(RandomShift(3), RandomFlip())
 
 NETWORKS = {
     "lenet": Network("LeNet", lenet, "mnist", 4, 2e-3, SHIFTED),
-    "nin": Network("Network in Network", nin, "mnist", 8, 4e-3),
+    "nin": Network("Network in Network", nin, "mnist", 8, 4e-3, None, "bfloat16"),
     "resnet20": Network("ResNet-20", ResNet20, "cifar", 5, 4e-3, FLIPPED),
     "vgg": Network("VGG, small", vgg, "cifar", 3, 3e-3, FLIPPED),
 }
@@ -152,12 +157,20 @@ Say = Callable[[str], None]
 
 
 def trained(
-    key: str, seed: int, cache: CellCache, *, start: bool = True, say: Say
+    key: str,
+    seed: int,
+    cache: CellCache,
+    *,
+    start: bool = True,
+    say: Say,
+    precision: Precision | None = None,
 ) -> Trained | None:
     """Train a network, or read it from the cache; ``None`` if it is not there and not to start."""
     assert cache.folder is not None, "trained networks are files"
     what = NETWORKS[key]
     name = f"{key}-{what.epochs}-{seed}"
+    if precision is not None and precision != what.precision:
+        what, name = replace(what, precision=precision), f"{name}-{precision}"
     path = cache.folder / f"{name}.safetensors"
     if not path.exists():
         if not start:
@@ -200,6 +213,7 @@ def _learn(
         patience=what.epochs,
         evaluation_rows=500,
         seed=seed,
+        autocast=torch.bfloat16 if what.precision == "bfloat16" else None,
     )
     epochs = train(
         whole,
@@ -219,12 +233,13 @@ def _learn(
 
 def _learn_by_estimator(what: Network, seed: int, say: Say) -> tuple[ImageNetwork, float]:
     """The training of benchmarks/mnist.py; one of its that is there is taken or resumed."""
-    theirs = mnist.STATES / f"nin-{what.epochs}-{seed}.checkpoint"
+    theirs = mnist.checkpoint("nin", what.epochs, seed, what.precision)
     model = ImageClassifier(
         augment=what.augment,
         learning_rate=what.rate,
         max_epochs=what.epochs,
         validation_fraction=0.02,
+        precision=what.precision,
         random_state=seed,
     )
     learn, _ = _mnist()  # all of it, in its order: the estimator holds its own images out

@@ -4,6 +4,7 @@ Both are trained on the 60,000 images without augmentation and scored once on th
 A training that is cut off goes on from its checkpoint when the same command is run again:
 
     python benchmarks/mnist.py [--seeds 3] [--epochs 8] [--first 0] [--only nin|dense]
+        [--precision bfloat16]
 """
 
 import argparse
@@ -41,12 +42,19 @@ NETWORKS = {
 }
 
 
+def checkpoint(key: str, epochs: int, seed: int, precision: str) -> Path:
+    """Where a training is kept."""
+    low = "" if precision == "float32" else f"-{precision}"
+    return STATES / f"{key}-{epochs}-{seed}{low}.checkpoint"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--only", choices=NETWORKS, help="one of the networks")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     train, test = (
         read_images(DATA / "mnist" / f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k")
@@ -65,9 +73,10 @@ def main() -> None:
                 learning_rate=rate,
                 max_epochs=options.epochs,
                 validation_fraction=0.02,
+                precision=options.precision,
                 random_state=seed,
             )
-            state = STATES / f"{key}-{options.epochs}-{seed}.checkpoint"
+            state = checkpoint(key, options.epochs, seed, options.precision)
             began = time.monotonic()
             model.fit(train.images, train.labels, checkpoint=state)
             took = max(time.monotonic() - began, model.history_[-1]["seconds"])
