@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from torch import nn
 
 from pointwise.compression import Budget, Compressed, Recovery, compress
@@ -117,6 +118,16 @@ def test_maps_are_made_with_the_compressed_network() -> None:
     found = small.predict_map(raster, output="proba")
     wanted = small.predict_proba(TABLE).T.reshape(2, 8, 10)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "buffer"), [("classes", "numbers"), ("images", "scale")])
+def test_a_network_of_other_data_is_refused(name: str, buffer: str) -> None:
+    """Of the same sizes: only what it knows of its data tells."""
+    model, x = fitted(name)
+    labels = np.arange(len(x)) % len(model.classes_)
+    other = clone(model).fit(2 * x, model.classes_[labels])
+    with pytest.raises(DifferenceError, match=f"of another network: '{buffer}.* other values"):
+        compressed_estimator(model, compressed(other, x))
 
 
 def test_another_network_is_refused() -> None:

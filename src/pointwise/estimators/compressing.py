@@ -33,7 +33,8 @@ def compressed_estimator(model: Fitted, compressed: "Compressed") -> Fitted:
         The same estimator with the compressed network; it can be saved like any other.
 
     Raises:
-        DifferenceError: If the network was not made of one as the estimator's is.
+        DifferenceError: If the network was made of another: its layers or sizes, or the means and
+            scales of the data that it was fitted to, are not the estimator's.
         NotFittedError: If the model is not fitted.
 
     Example:
@@ -57,12 +58,26 @@ def compressed_estimator(model: Fitted, compressed: "Compressed") -> Fitted:
     found = {name: value.shape for name, value in compressed.model.state_dict().items()}
     if names != found:
         raise DifferenceError(foreign)
+    theirs = _learnt_by_counting(compressed.model)
+    for name, value in _learnt_by_counting(built).items():
+        if not torch.equal(theirs[name].to(value), value):
+            raise DifferenceError(f"{foreign}: {name!r} holds other values")
     small = copy.copy(model)
     network: Any = copy.deepcopy(compressed.model).eval()
     small.network_ = network
     small.__dict__.pop("held_out_errors_", None)  # they are of the given network
     small.compressed_ = (*getattr(model, "compressed_", ()), compressed.plan)
     return small
+
+
+def _learnt_by_counting(network: nn.Module) -> dict[str, Tensor]:
+    """What no compression changes: buffers, but for the norms', which are counted anew."""
+    return {
+        f"{path}.{name}": value
+        for path, module in network.named_modules()
+        if not hasattr(module, "running_mean")
+        for name, value in module.named_buffers(recurse=False)
+    }
 
 
 def told_plans(model: TableEstimator | ImageEstimator) -> dict[str, Any]:
