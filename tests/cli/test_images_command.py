@@ -11,7 +11,7 @@ from image_folders import SIZE, stripes, write_images
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from pointwise.data import write_idx
+from pointwise.data import read_images, write_idx
 from pointwise.estimators import ImageClassifier, Segmenter, load, save
 
 
@@ -64,6 +64,29 @@ def test_a_folder_becomes_a_model_with_a_report(pointwise):
     assert "Wrongly classified images" in page
     assert "Calibration" in page
     assert "Learning curves" in page
+
+
+def test_a_fit_and_a_comparison_need_two_classes(pointwise):
+    write_images(Path("photos"), 12, 3)
+    shutil.rmtree("photos/lying")
+    for command in ("fit photos", "compare photos"):
+        ran = pointwise(command)
+        assert ran.code == 1
+        assert ran.err.endswith(
+            "error: photos: a classifier learns from two classes or more, all images here are of "
+            "'standing'\n"
+        )
+
+
+def test_a_model_is_scored_on_images_of_one_class(models, pointwise):
+    shutil.rmtree("photos/lying")
+    ran = pointwise("evaluate stripes-model photos --json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["rows"] == 6
+    assert found["metrics"]["roc_auc"] is None
+    predicted = load("stripes-model").predict(read_images("photos").images)
+    assert found["metrics"]["accuracy"] == np.mean(predicted == "standing")
 
 
 def test_idx_files_become_a_model_and_the_scores_a_table(pointwise):

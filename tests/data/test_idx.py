@@ -228,11 +228,6 @@ WRONG_PAIRS = {
         LABELS[:4],
         "a-labels-idx1-ubyte: 4 labels are here, a-images-idx3-ubyte holds 5 images",
     ),
-    "one class": (
-        IMAGES,
-        LABELS * 0 + 3,
-        "a-labels-idx1-ubyte: a classifier learns from two classes or more, all labels are 3",
-    ),
     "labels that are not whole": (
         IMAGES,
         LABELS.astype(np.float32),

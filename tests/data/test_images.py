@@ -43,6 +43,15 @@ def test_classes_that_are_numbers_are_sorted_so(tmp_path: Path) -> None:
     assert read_images(tmp_path).classes == ("0", "10", "9", "x")
 
 
+def test_one_class_can_be_read(tmp_path: Path) -> None:
+    """There is nothing to learn from it, but to score."""
+    save(tmp_path / "cat" / "1.png")
+    found = read_images(tmp_path)
+    assert found.classes == ("cat",)
+    assert found.labels is not None
+    assert found.labels.tolist() == [0]
+
+
 def test_litter_is_passed_over_and_other_files_are_named(tmp_path: Path) -> None:
     two_classes(tmp_path)
     for name in (".DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "__MACOSX/cat/._1.png"):
@@ -96,10 +105,6 @@ def nothing(folder: Path) -> None:
     (folder / "notes.txt").write_text("to do")
 
 
-def one_class(folder: Path) -> None:
-    save(folder / "cat" / "1.png")
-
-
 def empty_class(folder: Path) -> None:
     two_classes(folder)
     (folder / "emu").mkdir()
@@ -132,10 +137,6 @@ WRONG_FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
         f"DATA: no folder per class is here, 5 images (0.png, 1.png, 2.png, ...): {ADVICE}",
     ),
     "no images": (nothing, f"DATA: no folder per class is here, no images either: {ADVICE}"),
-    "one class": (
-        one_class,
-        "DATA: a classifier learns from two classes or more, only the folder 'cat' is here",
-    ),
     "an empty class": (
         empty_class,
         "emu: no image of this class is here: add some, or remove the folder",

@@ -1,7 +1,7 @@
 """The images that a fit is given: in one folder or in parts, with classes or with masks."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -100,7 +100,7 @@ def read_class_sets(asked: Asked) -> "Sets[ImageSet]":
         The images.
 
     Raises:
-        DataError: If they cannot be read, or an option does not fit.
+        DataError: If they cannot be read, all are of one class, or an option does not fit.
     """
 
     def reader(path: Path, like: "ImageSet | None") -> "ImageSet":
@@ -108,7 +108,26 @@ def read_class_sets(asked: Asked) -> "Sets[ImageSet]":
         size, colour = _like(asked, like)
         return read(path, labels=labels, size=size, skip=asked.skip, colour=colour)
 
-    return _read_sets(asked, reader)
+    sets = _read_sets(asked, reader)
+    refuse_one_class(asked.data, sets.found.classes)
+    return sets
+
+
+def refuse_one_class(data: str, classes: Sequence[str]) -> None:
+    """Refuse images that nothing can be learnt from.
+
+    Args:
+        data: What was given.
+        classes: The classes that were found there.
+
+    Raises:
+        DataError: If it is one.
+    """
+    if len(classes) == 1:
+        raise DataError(
+            f"{data}: a classifier learns from two classes or more, all images here are of "
+            f"{classes[0]!r}"
+        )
 
 
 def read_mask_sets(asked: Asked) -> "Sets[MaskedImages]":

@@ -35,7 +35,7 @@ def read_idx_images(
 
     Raises:
         DataError: If a file is missing or damaged, or holds other than images or labels; if there
-            are none, not as many labels as images, or one class only.
+            are none, or not as many labels as images.
 
     Example:
         >>> import tempfile
@@ -56,11 +56,6 @@ def read_idx_images(
             f"{labels_file}: {len(numbers)} labels are here, {path} holds {len(images)} images"
         )
     values, indices = np.unique(numbers, return_inverse=True)
-    if len(values) < 2:
-        raise DataError(
-            f"{labels_file}: a classifier learns from two classes or more, all labels are "
-            f"{values[0]}"
-        )
     classes = tuple(str(value) for value in values)
     return _converted(images, size, colour), indices.astype(np.int64), classes
 

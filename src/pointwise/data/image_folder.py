@@ -88,8 +88,8 @@ def list_classes(folder: Path) -> ClassFolders:
         The images and their classes.
 
     Raises:
-        DataError: If there are fewer than two such folders, one is empty, or they are parts of a
-            data set, such as train and test.
+        DataError: If there is no such folder, one is empty, or they are parts of a data set, such
+            as train and test.
 
     Example:
         >>> import tempfile
@@ -100,7 +100,8 @@ def list_classes(folder: Path) -> ClassFolders:
     """
     names = subfolders(folder)
     _refuse_parts(folder, names)
-    _refuse_few(folder, names)
+    if not names:
+        _refuse_none(folder)
     found = {name: list_pictures(folder / name) for name in names}
     for name, listing in found.items():
         if not listing.pictures:
@@ -185,14 +186,7 @@ def _refuse(error: OSError) -> None:
     raise _refusal(error) from error
 
 
-def _refuse_few(folder: Path, names: list[str]) -> None:
-    if len(names) > 1:
-        return
-    if names:
-        raise DataError(
-            f"{folder}: a classifier learns from two classes or more, only the folder "
-            f"{names[0]!r} is here"
-        )
+def _refuse_none(folder: Path) -> None:
     here = list_pictures(folder).pictures
     found = f"{len(here)} images ({shorten(here, 3, _WIDTH)})" if here else "no images either"
     raise DataError(

@@ -49,8 +49,8 @@ def label_pictures(folder: Path, pictures: Sequence[str], path: Path) -> Labelle
         The images and their classes.
 
     Raises:
-        DataError: If there is no such table, an image is not in it or is in it twice, an entry has
-            no image or no class, or there are fewer than two classes.
+        DataError: If there is no such table, an image is not in it or is in it twice, or an entry
+            has no image or no class.
 
     Example:
         >>> import tempfile
@@ -76,10 +76,6 @@ def label_pictures(folder: Path, pictures: Sequence[str], path: Path) -> Labelle
     classes = sorted(set(found.values()))
     if all(name.isdecimal() for name in classes):
         classes.sort(key=int)
-    if len(classes) < 2:
-        raise DataError(
-            f"{path}: a classifier learns from two classes or more, all labels are {classes[0]!r}"
-        )
     index = {name: number for number, name in enumerate(classes)}
     ordered = sorted(pictures, key=lambda name: (index[found[name]], name))
     return LabelledPictures(

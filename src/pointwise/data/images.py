@@ -91,8 +91,8 @@ def read_images(
         The images, in the order of classes and names.
 
     Raises:
-        DataError: If there are no images, fewer than two classes or one without images; if a file
-            cannot be read, sizes differ, labels do not match, or memory does not suffice.
+        DataError: If there are no images, no classes or one without images; if a file cannot be
+            read, sizes differ, labels do not match, or memory does not suffice.
         ValueError: If an option has no such value.
 
     Example:
