@@ -199,6 +199,15 @@ def test_images_without_labels(tmp_path: Path) -> None:
     assert (found.labels, found.classes, len(found.images)) == (None, (), 5)
 
 
+def test_one_class_can_be_read(tmp_path: Path) -> None:
+    write_idx(IMAGES, tmp_path / "a-images-idx3-ubyte")
+    write_idx(LABELS * 0 + 3, tmp_path / "a-labels-idx1-ubyte")
+    found = read_images(tmp_path / "a-images-idx3-ubyte")
+    assert found.classes == ("3",)
+    assert found.labels is not None
+    assert found.labels.tolist() == [0] * 5
+
+
 @pytest.mark.parametrize("axis", [1, 3])
 def test_channels_come_second_or_last(axis: int, tmp_path: Path) -> None:
     images = np.arange(2 * 3 * 4 * 6, dtype=np.uint8).reshape(2, 3, 4, 6)

@@ -67,13 +67,40 @@ def fit_baselines(
     outputs = len(np.unique(learn[1])) if classify else learn[1][:1].size
     short = x.size * outputs < SHORT
     for key, model in _models(coding, x.shape[1], learn[1], classify, seed).items():
-        began = time.perf_counter()
-        with warnings.catch_warnings(), one_thread_if(short):
-            warnings.simplefilter("ignore")  # that a default did not converge is the baseline's own
-            model.fit(x, learn[1])
-            metrics = score(model, x_test, test[1]).metrics
-        seconds = time.perf_counter() - began
-        yield {"key": key, "name": NAMES[key], "metrics": metrics, "seconds": seconds}
+        found = judge(model, (x, learn[1]), (x_test, test[1]), short=short)
+        yield {"key": key, "name": NAMES[key], **found}
+
+
+def judge(
+    model: Any,
+    learn: tuple[NDArray[Any], NDArray[Any]],
+    test: tuple[NDArray[Any], NDArray[Any]],
+    *,
+    short: bool,
+) -> dict[str, Any]:
+    """Fit a model of scikit-learn to some rows and score it on others.
+
+    Args:
+        model: The model; what it warns of is its own.
+        learn: Rows and targets to fit to.
+        test: Rows and targets to score on.
+        short: Whether it is fitted within seconds on one thread.
+
+    Returns:
+        Its ``metrics`` and ``seconds``.
+
+    Example:
+        >>> from sklearn.dummy import DummyRegressor
+        >>> rows = np.zeros((2, 1)), np.array([1.0, 3.0])
+        >>> judge(DummyRegressor(), rows, rows, short=True)["metrics"]["mae"]
+        1.0
+    """
+    began = time.perf_counter()
+    with warnings.catch_warnings(), one_thread_if(short):
+        warnings.simplefilter("ignore")  # that a default did not converge, say
+        model.fit(*learn)
+        metrics = score(model, *test).metrics
+    return {"metrics": metrics, "seconds": time.perf_counter() - began}
 
 
 def _models(

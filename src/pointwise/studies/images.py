@@ -1,8 +1,6 @@
 """The main job on images: fit, score on images held out, and compare with plain models there."""
 
 import datetime
-import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +15,7 @@ from pointwise.estimators import ImageClassifier
 from pointwise.inspection import count_parameters, layers
 from pointwise.reports import Report, classification_figures, worst_mistakes
 from pointwise.reports.schema import MOST_LISTED
+from pointwise.studies.baselines import judge
 from pointwise.studies.image_holdout import (
     ImageOptions,
     ImagePart,
@@ -27,7 +26,6 @@ from pointwise.studies.image_holdout import (
 from pointwise.studies.metrics import Score, score
 from pointwise.studies.parts import Say
 from pointwise.studies.study import Study
-from pointwise.studies.threads import one_thread_if
 
 __all__ = ["ImageOptions", "study_images"]
 
@@ -169,7 +167,8 @@ def _plain_models(
     from sklearn.linear_model import LogisticRegression
 
     few = np.sort(np.random.RandomState(seed).permutation(len(learn.y))[:PLAIN_IMAGES])
-    if not np.array_equal(np.unique(learn.y[few]), np.unique(learn.y)):
+    classes = np.unique(learn.y)
+    if not np.array_equal(np.unique(learn.y[few]), classes):
         few = np.arange(len(learn.y))  # a class too rare to be drawn
     size = " x ".join(str(min(side, PLAIN_PIXELS)) for side in learn.x.shape[2:])
     seen = [f"{len(few):,} images"] if len(few) < len(learn.y) else []
@@ -178,8 +177,8 @@ def _plain_models(
     if seen:
         say(f"logistic regression is given {' of '.join(seen)}, so that it stays quick")
     x, x_test = _plain(learn.x[few]), _plain(test.x)
-    short = x.size * len(np.unique(learn.y)) < PLAIN_SHORT
-    models = {
+    short = x.size * len(classes) < PLAIN_SHORT
+    models: dict[str, tuple[str, Any, NDArray[Any], NDArray[Any]]] = {
         "majority": (
             "most frequent class",
             DummyClassifier(),
@@ -189,13 +188,11 @@ def _plain_models(
         "linear": (name, LogisticRegression(max_iter=100), learn.y[few], x),
     }
     for key, (called, model, y, given) in models.items():
-        began = time.perf_counter()
-        with warnings.catch_warnings(), one_thread_if(short):
-            warnings.simplefilter("ignore")  # that it did not converge is the baseline's own
-            model.fit(given, y)
-            metrics = score(model, x_test, test.y).metrics
-        seconds = time.perf_counter() - began
-        yield {"key": key, "name": called, "metrics": metrics, "seconds": seconds}
+        yield {
+            "key": key,
+            "name": called,
+            **judge(model, (given, y), (x_test, test.y), short=short),
+        }
 
 
 def _plain(images: NDArray[np.uint8]) -> NDArray[np.float32]:
