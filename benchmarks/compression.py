@@ -1,12 +1,13 @@
 """How much accuracy does compression cost? Networks trained here, beside AIMET and others.
 
 Everything that is finished is kept in the cache folder: run the same command again to go on.
-Networks that are not trained yet are left out, unless --train is given; the U-Net is a model folder
-of ``benchmarks/camvid.py``'s segmenter. At most 1024 images of the training part are used, without
-their labels, which only AIMET and Torch-Pruning's Taylor are given; scores are on all test images.
+Networks that are not trained yet are left out, unless --train is given; the U-Net's are model
+folders of ``benchmarks/camvid.py``'s segmenter, one per training. At most 1024 images of the
+training part are used, without their labels, which only AIMET and Torch-Pruning's Taylor are given;
+scores are on all test images.
 
     python benchmarks/compression.py [--parts oneshot tried peers latency cost budget recovery]
-        [--networks lenet nin resnet20 vgg unet resnet18] [--seeds 3] [--train] [--unet FOLDER]
+        [--networks lenet nin resnet20 vgg unet resnet18] [--seeds 3] [--train] [--unet FOLDER ...]
 """
 
 import argparse
@@ -45,7 +46,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=TITLES, default=list(TITLES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--train", action="store_true", help="train what is not trained yet")
-    parser.add_argument("--unet", type=Path, help="model folder of a segmenter of CamVid")
+    parser.add_argument(
+        "--unet", type=Path, nargs="+", default=[], help="model folders of segmenters of CamVid"
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"default: {CACHE}")
     asked = parser.parse_args()
     cache = CellCache(asked.cache, say=tell)
@@ -53,7 +56,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     jobs = []
     for key in asked.networks:
-        found = subjects(key, asked.seeds, cache, unet=asked.unet, start=asked.train, say=tell)
+        found = subjects(key, asked.seeds, cache, unets=asked.unet, start=asked.train, say=tell)
         job = Job(key, tuple(found), cache, tell)
         if job.subjects:
             jobs.append(job)

@@ -8,13 +8,15 @@ import json
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -109,6 +111,49 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.relu(self.body(x) + self.shortcut(x))
+        return out
+
+
+class UNet(nn.Module):
+    """The U-Net of ``camvid.py``, level by level and without checks, which tie it to its widths.
+
+    Weights of ours fit in their order: ``with_weights``.
+    """
+
+    def __init__(self, widths: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*_conv(c_in, c_out, 3), *_conv(c_out, c_out, 3))
+            for c_in, c_out in zip((3, *widths), widths, strict=False)
+        )
+        self.decoder = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "up": nn.ConvTranspose2d(coarse, fine, 2, 2),
+                    "convs": nn.Sequential(*_conv(2 * fine, fine, 3), *_conv(fine, fine, 3)),
+                }
+            )
+            for fine, coarse in pairwise(widths)
+        )
+        self.classifier = nn.Conv2d(widths[0], classes, 1)
+
+    def with_weights(self, state: Iterable[Tensor]) -> "UNet":
+        """Itself, with the values of another spelling's state in the same order."""
+        own = self.state_dict()
+        named = zip(own.items(), state, strict=True)
+        self.load_state_dict({name: value.view_as(there) for (name, there), value in named})
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: list[Tensor] = []
+        for level, convs in enumerate(self.encoder):
+            x = convs(F.max_pool2d(x, 2, ceil_mode=True) if level else x)
+            maps.append(x)
+        for stage, skip in zip(reversed(self.decoder), reversed(maps[:-1]), strict=True):
+            up = stage["up"](x)
+            end = [have - want for have, want in zip(skip.shape[2:], up.shape[2:], strict=True)]
+            x = stage["convs"](torch.cat([skip, F.pad(up, (0, end[1], 0, end[0]))], 1))
+        out: Tensor = self.classifier(x)
         return out
 
 

@@ -1,7 +1,7 @@
 """What benchmarks/compression.py compresses: trained networks, calibration images and scores."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from camvid import camvid
-from compression_networks import NETWORKS, Trained, accuracy, read, trained
+from compression_networks import NETWORKS, Trained, UNet, accuracy, read, trained
 from pointwise import load
 from pointwise.functional.overlap import confusion, mean_iou
 from pointwise.nn.image import ImageNetwork, ImageScale
 from pointwise.studies.cells import CellCache
-from pointwise.surgery import to_torch
 
 RESNET18 = "resnet18"
 """Not trained: it is there for what its size costs."""
@@ -84,17 +83,17 @@ def subjects(
     seeds: int,
     cache: CellCache,
     *,
-    unet: Path | None,
+    unets: Sequence[Path],
     start: bool,
     say: Callable[[str], None],
 ) -> Iterator[Subject]:
     """So many subjects of a network, each with its own training as far as there are trainings."""
     if key == "unet":
-        if unet is None or not unet.exists():
+        if not unets:
             say("the U-Net is left out: --unet names no model folder")
-            return
-        for draw in range(seeds):
-            yield unet_subject(unet, draw)
+        for draw in range(seeds if unets else 0):
+            training = draw % len(unets)
+            yield unet_subject(unets[training], training, draw)
         return
     if key == RESNET18:
         yield resnet18_subject(cache)
@@ -137,7 +136,7 @@ def drawn(count: int, draw: int, key: str) -> Tensor:
     return order[: IMAGES.get(key, 1024)]
 
 
-def unet_subject(folder: Path, draw: int) -> Subject:
+def unet_subject(folder: Path, training: int, draw: int) -> Subject:
     model = load(folder)
     learn, test = read_camvid()
     scale, classes = model.network_.scale, len(model.classes_)
@@ -146,7 +145,10 @@ def unet_subject(folder: Path, draw: int) -> Subject:
         picked = drawn(len(learn.images), draw, "unet")
         x = scale(torch.from_numpy(learn.images)[picked])
     y, test_y = torch.from_numpy(learn.masks)[picked], torch.from_numpy(test.masks)
-    network, _ = to_torch(model.network_.backbone, x[:1])  # plain layers, which peers know
+    ours = model.network_.backbone
+    network = UNet(model.widths, classes).with_weights(ours.state_dict().values()).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(x[:1]), ours(x[:1]))
 
     def overlap(one: nn.Module, images: Tensor, masks: Tensor) -> float:
         counts = torch.zeros(classes, classes, dtype=torch.int64)
@@ -158,9 +160,9 @@ def unet_subject(folder: Path, draw: int) -> Subject:
     return Subject(
         "unet",
         "camvid",
-        0,
+        training,
         draw,
-        network.eval(),
+        network,
         scale,
         x,
         y,
