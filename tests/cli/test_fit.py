@@ -230,6 +230,29 @@ def test_columns_that_look_wrong_are_named(pointwise):
 
 
 @pytest.mark.usefixtures("no_baselines")
+def test_what_stands_for_no_value_is_asked_for_said_and_kept(pointwise):
+    table = houses()
+    table.loc[:9, "area"] = -999
+    table.to_csv("houses.csv", index=False)
+    table.assign(area=-999).to_csv("gone.csv", index=False)
+    table.assign(area=np.nan).to_csv("blank.csv", index=False)
+    told = "column 'area' holds -999 in 10 rows"
+    assert told in pointwise(f"{FIT} --json").err
+    assert "missing" not in read_config("m")
+    ran = pointwise(f"{FIT} --missing -999,unknown --json")
+    assert told not in ran.err
+    assert "'-999' read as missing: area" in ran.err
+    assert "area: number, 10 missing" in ran.err
+    assert read_config("m")["missing"] == ["-999", "unknown"]
+    for name in ("gone", "blank"):
+        assert pointwise(f"predict m {name}.csv --out {name}-p.csv").code == 0
+        assert pointwise(f"evaluate m {name}.csv --json").code == 0
+    assert Path("gone-p.csv").read_text() == Path("blank-p.csv").read_text()
+    assert pointwise("predict m gone.csv --out asked.csv --missing 7").code == 0
+    assert Path("asked.csv").read_text() != Path("blank-p.csv").read_text()
+
+
+@pytest.mark.usefixtures("no_baselines")
 def test_a_column_may_have_any_name(pointwise):
     odd = {"area": "self", "town": "x[0] ü", "built": "[red]", "garden": "a b", "sold": "{c}"}
     houses().rename(columns=odd).to_csv("houses.csv", index=False)

@@ -207,7 +207,7 @@ def _rows(model: "TableModel", folder: Path, data: str, seed: int, most: int = M
     if is_images(data):
         raise DataError(f"{folder} is a model for tables: {data} is a folder or images, no table")
     targets = read_config(folder)["targets"]
-    _, rows = read_for_model(model, data, targets, None, None, None, None)
+    _, rows = read_for_model(folder, model, data, targets)
     if not len(rows):
         raise DataError(f"{data} has no rows: at least 1 is needed")
     if len(rows) > most:

@@ -1,5 +1,7 @@
 """``pointwise evaluate``: how good a model is on rows whose targets are known."""
 
+from typing import Any
+
 from pointwise.cli import options
 from pointwise.cli.images import evaluate_images, image_model, refuse_given, table_model
 from pointwise.cli.tables import read_for_model, warnings_said
@@ -13,6 +15,7 @@ def evaluate(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing: options.Missing = None,
     labels: options.Labels = None,
     masks: options.Masks = None,
     json: options.Json = False,
@@ -24,20 +27,21 @@ def evaluate(
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns, score, take_apart
 
-    only_tables = {
-        "--columns": columns,
-        "--separator": separator,
-        "--decimal": decimal,
-        "--encoding": encoding,
+    reading: dict[str, Any] = {
+        "columns": columns,
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "missing": missing,
     }
-    if image_model(model, data, only_tables):
+    if image_model(model, data, {f"--{name}": value for name, value in reading.items()}):
         evaluate_images(model, data, labels=labels, masks=masks, as_json=json)
         return
     refuse_given({"--labels": labels, "--masks": masks}, f"for images only, {data} is none")
     estimator, config = table_model(model), read_config(model)
     targets = config["targets"]
-    names = options.split_names(columns)
-    frame, x = read_for_model(estimator, data, targets, names, separator, decimal, encoding)
+    reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
+    frame, x = read_for_model(model, estimator, data, targets, **reading)
     check_columns(frame, targets, "target")
     part = take_apart(
         frame,

@@ -79,6 +79,7 @@ def fit(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing: options.Missing = None,
     masks: options.Masks = None,
     classes: Annotated[
         str | None,
@@ -162,6 +163,7 @@ def fit(
         "separator": separator,
         "decimal": decimal,
         "encoding": encoding,
+        "missing": missing,
     }
     of_tables = {"--time": time, **{f"--{name}": value for name, value in reading.items()}}
     of_images = {
@@ -202,6 +204,6 @@ def fit(
         fit_images(images, training, out, as_json=json)
         return
     refuse_given({**of_images, "--labels": labels}, f"for images only, {source} is none")
-    reading["columns"] = options.split_names(columns)
+    reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
     table = AskedTable(source, reading, target, task, drop, valid, test)
     fit_table(table, usual, out, resume=resume, as_json=json)

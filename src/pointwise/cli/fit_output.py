@@ -1,6 +1,7 @@
 """What a fit leaves: a checkpoint on its way, and a model folder with its figures."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,21 @@ def find_checkpoint(out: Path, resume: bool) -> Path:
     return checkpoint
 
 
-def keep_study(study: "Study[Any]", out: Path, checkpoint: Path, *, as_json: bool) -> None:
+def keep_study(
+    study: "Study[Any]",
+    out: Path,
+    checkpoint: Path,
+    *,
+    missing: Sequence[str] | None = None,
+    as_json: bool,
+) -> None:
     """Write a fitted model with its figures, and print these.
 
     Args:
         study: What was fitted.
         out: Model folder to write.
         checkpoint: What the training was kept in; it is removed.
+        missing: What stood for no value in the table, beside the usual.
         as_json: Whether to print JSON.
     """
     from pointwise.estimators import save
@@ -49,6 +58,7 @@ def keep_study(study: "Study[Any]", out: Path, checkpoint: Path, *, as_json: boo
         baselines=study.baselines,
         report=json.loads(study.report.to_json()),
         rows={part: count for part, count in study.report.rows.items() if count},
+        missing=missing,
     )
     checkpoint.unlink(missing_ok=True)
     if as_json:

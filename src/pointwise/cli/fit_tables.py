@@ -94,7 +94,7 @@ def fit_table(
         title=Path(asked.data).name,
         say=say,
     )
-    keep_study(study, out, checkpoint, as_json=as_json)
+    keep_study(study, out, checkpoint, missing=asked.reading.get("missing"), as_json=as_json)
 
 
 def read_test_share(test: str | None) -> float | None:

@@ -154,7 +154,7 @@ def _table(
     assert subject.folder is not None, "a model for tables comes from a folder"
     config = read_config(subject.folder)
     targets, classes = config["targets"], getattr(model, "classes_", None)
-    frame, x = read_for_model(model, data, targets, None, None, None, None)
+    frame, x = read_for_model(subject.folder, model, data, targets)
     if not set(targets) <= set(map(str, frame.columns)):
         say("no targets to learn from, but the given network's answers")
         return Lessons(read_inputs(subject, data, seed, most).to(dtype), scores=classes is not None)

@@ -50,6 +50,14 @@ Separator = Annotated[
 ]
 Decimal = Annotated[str | None, typer.Option(help="Decimal mark, '.' or ','. Default: recognised.")]
 Encoding = Annotated[str | None, typer.Option(help="Such as utf-8 or cp1252. Default: recognised.")]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE,...",
+        help="Further values that stand for none, with commas, such as -999. Those of a fit are "
+        "kept with the model.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]

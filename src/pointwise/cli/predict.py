@@ -96,6 +96,7 @@ def predict(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing: options.Missing = None,
     json: options.Json = False,
 ) -> None:
     """Predict the targets of a table's rows, of images, or of the pixels of rasters.
@@ -107,13 +108,14 @@ def predict(
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns
 
-    only_tables = {
-        "--keep": keep,
-        "--columns": columns,
-        "--separator": separator,
-        "--decimal": decimal,
-        "--encoding": encoding,
+    reading: dict[str, Any] = {
+        "columns": columns,
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "missing": missing,
     }
+    only_tables = {"--keep": keep, **{f"--{name}": value for name, value in reading.items()}}
     asked = MapOptions(proba, spread, interval, nodata, compress, memory, variable, preview)
     if "images" not in read_config(model) and wants_map(data, out):
         refuse_given(only_tables, f"for tables only, {out} is a map")
@@ -133,10 +135,9 @@ def predict(
     if interval is not None:
         known, classifies = (hasattr(estimator, n) for n in ("held_out_errors_", "classes_"))
         check_interval(interval, known=known, classifies=classifies)
-    names = options.split_names(columns)
     kept = options.split_names(keep) or []
-    others = [*targets, *kept]
-    frame, x = read_for_model(estimator, one, others, names, separator, decimal, encoding)
+    reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
+    frame, x = read_for_model(model, estimator, one, [*targets, *kept], **reading)
     check_columns(frame, kept, "--keep")
     with warnings_said():
         predictions = _predictions(estimator, x, targets, proba, interval)

@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pointwise.cli.words import say
 from pointwise.errors import DataError
@@ -15,24 +16,16 @@ if TYPE_CHECKING:
 
 
 def read_for_model(
-    model: "TableModel",
-    data: str,
-    others: Sequence[str],
-    columns: Sequence[str] | None,
-    separator: str | None,
-    decimal: str | None,
-    encoding: str | None,
+    folder: Path, model: "TableModel", data: str, others: Sequence[str], **reading: Any
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Read a table and pick a model's columns out of it.
 
     Args:
-        model: The fitted estimator.
+        folder: Model folder, which keeps what stood for no value in training.
+        model: The fitted estimator in it.
         data: File or bundled name.
         others: Columns that the table may hold beside the model's, its targets for instance.
-        columns: Names for a file without a header.
-        separator: Between fields.
-        decimal: Decimal mark.
-        encoding: Of the file.
+        reading: As ``read_table`` takes it.
 
     Returns:
         The whole table, and the model's columns in the model's order; those that it leaves out may
@@ -43,10 +36,11 @@ def read_for_model(
     """
     from pointwise.data.files import read_table
     from pointwise.data.names import shorten
+    from pointwise.modelfiles import read_config
 
-    table = read_table(
-        data, columns=columns, separator=separator, decimal=decimal, encoding=encoding
-    )
+    if reading.get("missing") is None:
+        reading["missing"] = read_config(folder).get("missing")
+    table = read_table(data, **reading)
     for note in table.notes:
         say(note)
     coded = model.coding_.columns

@@ -84,7 +84,7 @@ def are_codes(texts: Sequence[str]) -> bool:
 
 
 def understand_column(
-    column: pd.Series[Any], decimal: str = "."
+    column: pd.Series[Any], decimal: str = ".", missing: Sequence[str] = ()
 ) -> tuple[pd.Series[Any], list[str]]:
     """Give a column of text the type that its values have.
 
@@ -94,6 +94,7 @@ def understand_column(
     Args:
         column: Texts and missing values, as pandas read them.
         decimal: The decimal mark.
+        missing: What stands for no value beside the usual.
 
     Returns:
         The column, and what there is to say of it.
@@ -109,9 +110,9 @@ def understand_column(
     codes, raw = pd.factorize(column)
     levels = [str(level).strip() for level in raw.to_numpy(dtype=object)]
     distinct = dict.fromkeys(levels)
-    findings = [f"{mark!r} read as missing" for mark in UNUSUAL if mark in distinct]
-    words = [word for word in WORDS if word in distinct]
-    present = [text for text in distinct if text not in _NO_VALUES]
+    findings = [f"{mark!r} read as missing" for mark in (*UNUSUAL, *missing) if mark in distinct]
+    words = [word for word in WORDS if word in distinct and word not in missing]
+    present = [text for text in distinct if text not in _NO_VALUES and text not in missing]
     values = [text for text in present if text not in WORDS] if words else present
     complete = bool((codes >= 0).all()) and len(values) == len(distinct)
 

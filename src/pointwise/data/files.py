@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pointwise._atomic import write_bytes
 from pointwise.data import parquet
 from pointwise.data.bundled import BUNDLED_NAMES, TARGET, load_bundled
+from pointwise.data.sentinels import take_out_all
 from pointwise.data.streams import existing_file, open_bytes
 from pointwise.data.text import TextOptions, read_text
 from pointwise.errors import DataError
@@ -44,6 +45,7 @@ def read_table(
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
+    missing: Sequence[str] | None = None,
 ) -> TableFile:
     """Read a table from a file, or one that scikit-learn bundles.
 
@@ -60,6 +62,8 @@ def read_table(
         separator: One character, "tab" or "blanks", instead of what is recognised.
         decimal: "." or ",", instead of what is recognised.
         encoding: Such as "cp1252", instead of what is recognised.
+        missing: Further values that stand for none, such as "-999": compared as numbers in columns
+            of numbers, as text among texts.
 
     Returns:
         The table, notes and the target where it is known.
@@ -73,16 +77,19 @@ def read_table(
         (178, 14)
     """
     options = TextOptions(columns, separator, decimal, encoding)
+    gone = tuple(missing or ())
     if str(source) in BUNDLED_NAMES and not Path(source).exists():
         _refuse_options(options, f"{source} is bundled with scikit-learn")
         frame = load_bundled(str(source))
-        return TableFile(frame, (f"{source}: bundled with scikit-learn",), TARGET)
+        notes = [f"{source}: bundled with scikit-learn", *take_out_all(frame, gone)]
+        return TableFile(frame, tuple(notes), TARGET)
     path = existing_file(source, BUNDLED_NAMES)
     if _is_parquet(path):
         _refuse_options(options, f"{path} is a Parquet file")
         frame, notes = parquet.read_parquet(path)
+        notes += take_out_all(frame, gone)
     else:
-        frame, notes = read_text(path, options)
+        frame, notes = read_text(path, options, gone)
     return TableFile(frame, tuple(notes), None)
 
 

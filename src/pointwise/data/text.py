@@ -23,6 +23,7 @@ from pointwise.data.dialect import (
 from pointwise.data.header import Header, count_comments, read_header
 from pointwise.data.names import settle_unnamed, shorten
 from pointwise.data.parse import Layout, check_widths, parse_rows
+from pointwise.data.sentinels import take_out
 from pointwise.data.streams import read_sample, refuse_foreign
 from pointwise.errors import DataError
 
@@ -64,12 +65,15 @@ class TextOptions:
             raise DataError(f"no text encoding is called {self.encoding!r}: try utf-8") from error
 
 
-def read_text(path: Path, options: TextOptions) -> tuple[pd.DataFrame, list[str]]:
+def read_text(
+    path: Path, options: TextOptions, missing: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     r"""Read a table from a file of text.
 
     Args:
         path: An existing file, packed or not.
         options: What the caller says of it.
+        missing: Further values that stand for none.
 
     Returns:
         The frame, and notes on what was recognised.
@@ -103,7 +107,7 @@ def read_text(path: Path, options: TextOptions) -> tuple[pd.DataFrame, list[str]
         if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
             notes = [f"encoding {encoding}", *notes]
         frame.columns = pd.Index(header.names)
-        notes = [*notes, *_understand(frame, layout.decimal)]
+        notes = [*notes, *_understand(frame, layout.decimal, missing)]
         frame, more = settle_unnamed(frame, header.unnamed)
         return frame, [*notes, *more]
     raise DataError(
@@ -165,16 +169,19 @@ def _columns_of_codes(rows: Sequence[Record]) -> list[int]:
     return [position for position, texts in enumerate(known) if texts and are_codes(texts)]
 
 
-def _understand(frame: pd.DataFrame, decimal: str) -> list[str]:
+def _understand(frame: pd.DataFrame, decimal: str, missing: Sequence[str]) -> list[str]:
     """Give the columns of text the types of their values, in place; tell what was found where."""
     from pandas.api.types import is_object_dtype, is_string_dtype
 
     found: dict[str, list[str]] = {}
     for position, name in enumerate(frame.columns):
         column = frame.iloc[:, position]
+        findings: list[str] = []
         if is_object_dtype(column.dtype) or is_string_dtype(column.dtype):
-            column, findings = understand_column(column, decimal)
-            frame.isetitem(position, column.array)
-            for finding in findings:
-                found.setdefault(finding, []).append(name)
+            column, findings = understand_column(column, decimal, missing)
+        column, gone = take_out(column, missing)
+        findings += [f"{text!r} read as missing" for text in gone]
+        frame.isetitem(position, column.array)
+        for finding in dict.fromkeys(findings):
+            found.setdefault(finding, []).append(name)
     return [f"{finding}: {shorten(names, _LISTED)}" for finding, names in found.items()]

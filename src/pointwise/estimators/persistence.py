@@ -46,6 +46,7 @@ def save(
     baselines: Sequence[Mapping[str, Any]] = (),
     report: Mapping[str, Any] | None = None,
     rows: Mapping[str, int] | None = None,
+    missing: Sequence[str] | None = None,
 ) -> None:
     """Write a fitted estimator as a model folder, as one step.
 
@@ -60,6 +61,8 @@ def save(
         report: Figures that ``pointwise report`` draws.
         rows: Rows of each part of the data; the scores are those on the last part. Default: the
             training and validation rows.
+        missing: Values that stood for none in the file that the table came from, as ``read_table``
+            takes them: ``pointwise predict`` reads new files in the same way.
 
     Raises:
         ModelFileError: If the folder cannot be written, or the names are not one per target.
@@ -90,6 +93,7 @@ def save(
         "estimator": type(model).__name__,
         **described,
         **told_plans(model),
+        **({"missing": list(missing)} if missing else {}),
         "training": {
             "best_epoch": model.best_epoch_,
             "rows": model.rows_,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pointwise.data.sentinels import strange_value
 from pointwise.data.summary import summarize, suspicious_columns
 from pointwise.data.table import as_table
 from pointwise.errors import DataError
@@ -150,10 +151,16 @@ def _take_valid(
 
 
 def _flag_columns(whole: Part, targets: "pd.DataFrame", say: Say) -> list[str]:
-    target = as_table(targets.loc[whole.x.index]).columns[0]
+    known, wanted = as_table(whole.x), as_table(targets.loc[whole.x.index])
     flagged = [
         f"column {name!r} {reason}: leave it out with --drop if new rows will not have it"
-        for name, reason in suspicious_columns(as_table(whole.x), target).items()
+        for name, reason in suspicious_columns(known, wanted.columns[0]).items()
+    ]
+    flagged += [
+        f"column {column.name!r} holds {strange}: if that stands for no value, say so with "
+        f"--missing={strange.value}"
+        for column in (*wanted.columns, *known.columns)
+        if (strange := strange_value(column))
     ]
     for sentence in flagged:
         say(sentence)
