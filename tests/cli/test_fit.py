@@ -238,12 +238,12 @@ def test_what_stands_for_no_value_is_asked_for_said_and_kept(pointwise):
     table.assign(area=np.nan).to_csv("blank.csv", index=False)
     told = "column 'area' holds -999 in 10 rows"
     assert told in pointwise(f"{FIT} --json").err
-    assert "missing" not in read_config("m")
+    assert "reading" not in read_config("m")
     ran = pointwise(f"{FIT} --missing -999,unknown --json")
     assert told not in ran.err
     assert "'-999' read as missing: area" in ran.err
     assert "area: number, 10 missing" in ran.err
-    assert read_config("m")["missing"] == ["-999", "unknown"]
+    assert read_config("m")["reading"] == {"missing": ["-999", "unknown"]}
     for name in ("gone", "blank"):
         assert pointwise(f"predict m {name}.csv --out {name}-p.csv").code == 0
         assert pointwise(f"evaluate m {name}.csv --json").code == 0

@@ -173,3 +173,50 @@ def test_several_targets_have_a_column_each(pointwise):
     ran = pointwise("predict m houses.csv --out p.csv --keep area")
     assert ran.code == 0
     assert _predicted().columns.tolist() == ["area", "price", "predicted_area"]
+
+
+ODD = {
+    "version": ["1.10", "1.2", "2.0", "beta"],
+    "flag": ["TRUE", "FALSE", "UNKNOWN", "TRUE"],
+    "day": ["2024-01-01", "2024-05-01", "2024-09-01", "never"],
+    "code": ["1E5", "2E3", "7F1", "1E5"],
+    "account": ["12345678901234571", "12345678901234572", "12345678901234573", ""],
+}
+
+
+@pytest.mark.usefixtures("no_baselines")
+@pytest.mark.parametrize("target", ["price", "flag"])
+def test_a_row_means_the_same_whatever_other_rows_its_file_holds(target, pointwise):
+    number = np.arange(80)
+    table = pd.DataFrame({name: np.array(cells)[number % 4] for name, cells in ODD.items()})
+    table["price"] = (number % 4) * 10.0 + (number // 4 % 2)
+    table["when"] = [f"{1 + i % 28:02}/{1 + i % 12:02}/2023" for i in number]
+    table.to_csv("odd.csv", index=False)
+    assert pointwise(f"fit odd.csv --target {target} --members 1 --seed 0 --out odd").code == 0
+    assert pointwise("predict odd odd.csv --out all.csv").code == 0
+    few = table[(number % 4 < 2) & (number % 28 < 12)]
+    few.to_csv("few.csv", index=False)
+    ran = pointwise("predict odd few.csv --out few-p.csv")
+    assert "did not have" not in ran.err
+    expected = _predicted("all.csv").iloc[few.index][target]
+    if target == "price":
+        np.testing.assert_allclose(_predicted("few-p.csv")[target], expected, rtol=1e-4)
+    assert pointwise("evaluate odd few.csv --json").code == 0
+    ran = pointwise(f"fit odd.csv --target {target} --members 1 --valid few.csv --out two")
+    assert ran.code == 0, ran.err
+
+
+def test_kept_columns_are_never_replaced_by_predictions(pointwise):
+    houses().assign(predicted_price=7).to_csv("new.csv", index=False)
+    ran = pointwise("predict price-model new.csv --out p.csv --keep price,predicted_price,price")
+    assert ran.code == 0
+    found = _predicted()
+    assert list(found) == ["price", "predicted_price", "predicted_predicted_price"]
+    assert (found["predicted_price"] == 7).all()
+
+
+def test_where_predictions_cannot_go_is_told_before_they_are_made(pointwise):
+    ran = pointwise("predict price-model houses.csv --out nowhere/p.csv")
+    assert ran.code == 1
+    assert "there is no folder nowhere" in ran.err
+    assert "dates read" not in ran.err

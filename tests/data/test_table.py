@@ -136,6 +136,11 @@ def test_frames_are_told_from_arrays():
     assert not any(map(is_frame, (np.zeros((1, 1)), [[1]], pd.Series([1]), None)))
 
 
+def test_levels_of_long_whole_numbers_stay_apart():
+    ids = pd.Series([2**60, 2**60 + 1]).astype("category")
+    assert as_table(ids.to_frame("id")).columns[0].values.tolist() == [str(2**60), str(2**60 + 1)]
+
+
 def test_text_of_numbers_has_no_needless_point():
     values = [1, 1.0, 1.5, True, "01", None, pd.NA, np.nan, np.float32(2)]
     assert as_text(values).tolist() == ["1", "1", "1.5", "True", "01", None, None, None, "2"]

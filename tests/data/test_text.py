@@ -212,25 +212,42 @@ COLUMNS = {
     ),
     "day first with dots": (
         ["1.2.2024 10:00", "3.4.2024 11:30"], "datetime64[us]",
-        [pd.Timestamp("2024-02-01 10:00"), pd.Timestamp("2024-04-03 11:30")], "dates read: c",
+        [pd.Timestamp("2024-02-01 10:00"), pd.Timestamp("2024-04-03 11:30")],
+        "dates read, the day first: c",
+    ),
+    "hours without a zero": (
+        ["30.03.2022 3:50", "31.03.2022 13:05"], "datetime64[us]",
+        [pd.Timestamp("2022-03-30 03:50"), pd.Timestamp("2022-03-31 13:05")],
+        "dates read, the day first: c",
+    ),
+    "no date in a database": (
+        ["2024-01-31", "0000-00-00"], "datetime64[us]", [pd.Timestamp("2024-01-31"), None],
+        ["dates read: c", "'0000-00-00' read as missing: c"],
+    ),
+    "a word among dates": (
+        [*(f"2024-01-{day}" for day in range(10, 30)), "soon"], "text",
+        [*(f"2024-01-{day}" for day in range(10, 30)), "soon"],
+        "dates left as text because of 'soon': c",
     ),
     "month first": (
         ["1/31/2024", "2/3/2024"], "datetime64[us]",
-        [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-03")], "dates read: c",
+        [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-03")], "dates read, the month first: c",
     ),
     "day first": (
         ["31/1/2024", "2/3/2024"], "datetime64[us]",
-        [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-03-02")], "dates read: c",
+        [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-03-02")], "dates read, the day first: c",
     ),
     "day or month first": (
         ["1/2/2024", "3/4/2024"], "text", ["1/2/2024", "3/4/2024"],
         "dates left as text, since day and month cannot be told apart: c",
     ),
     "a day that is none": (
-        ["2024-02-30", "2024-03-01"], "text", ["2024-02-30", "2024-03-01"], None
+        ["2024-02-30", "2024-03-01"], "text", ["2024-02-30", "2024-03-01"],
+        "dates left as text because of '2024-02-30': c",
     ),
     "two orders of dates": (
-        ["13/1/2024", "1/13/2024"], "text", ["13/1/2024", "1/13/2024"], None
+        ["13/1/2024", "1/13/2024"], "text", ["13/1/2024", "1/13/2024"],
+        "dates left as text, since they are not all spelt alike: c",
     ),
     "digits are no dates": (["20240131", "20240229"], "int64", [20240131, 20240229], None),
     "units": (["45 %", "12 %"], "text", ["45 %", "12 %"], "numbers such as '45 %' left as text: c"),
@@ -251,7 +268,7 @@ def test_columns_have_the_types_of_their_cells(case: str, write: Write) -> None:
     else:
         assert str(column.dtype) == dtype
     assert values(table)["c"] == expected
-    assert table.notes == ((note,) if note else ())
+    assert table.notes == (tuple(note) if isinstance(note, list) else (note,) if note else ())
 
 
 def test_notes_gather_columns(write: Write) -> None:
@@ -357,3 +374,38 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
 def test_no_table_gets_one_clear_error(case: str, write: Write) -> None:
     content, options, message = REFUSED[case]
     assert refusal(write(content), **options) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "expected", "noted"),
+    [
+        ("a;b\n76.586;1\n980;2\n", {}, ["76.586", "980"], "numbers such as '76.586' left as text"),
+        ("a;b\n76.586;1\n980;2\n", {"decimal": "."}, [76.586, 980.0], ""),
+        ("a;b\n76.586;1\n98.1;2\n", {}, [76.586, 98.1], ""),
+        ("a;b\n76.586;1\n12.345;2\n", {}, [76.586, 12.345], ""),  # measured to a thousandth
+        ("a,b\n76.586,1\n980,2\n", {}, [76.586, 980.0], ""),
+    ],
+    ids=["thousands", "said", "tenths", "all", "commas between"],
+)
+def test_points_that_look_like_thousands_are_no_decimals_where_semicolons_part_fields(
+    content: str, options: dict[str, str], expected: object, noted: str, write: Write
+) -> None:
+    table = read_table(write(content), **options)  # type: ignore[arg-type]
+    assert values(table)["a"] == expected
+    assert any(noted in note for note in table.notes) or not noted
+
+
+def test_columns_stay_text_and_dates_keep_their_order_where_an_earlier_file_said_so(
+    write: Write,
+) -> None:
+    path = write("v,t,d,n\n1.10,TRUE,05/04/2023,none\n2.0,FALSE,01/02/2023,\n")
+    table = read_table(path, texts=["v", "t", "n"], day_first={"d": True})
+    assert values(table) == {
+        "v": ["1.10", "2.0"],
+        "t": ["TRUE", "FALSE"],
+        "d": [pd.Timestamp("2023-04-05"), pd.Timestamp("2023-02-01")],
+        "n": ["none", None],
+    }
+    assert table.day_first == {"d": True}
+    told = read_table(write("d\n23/04/2023\n01/02/2023\n"), day_first={"d": False})
+    assert told.day_first == {"d": True}

@@ -1,7 +1,7 @@
 """What a fit leaves: a checkpoint on its way, and a model folder with its figures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ def keep_study(
     out: Path,
     checkpoint: Path,
     *,
-    missing: Sequence[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
     as_json: bool,
 ) -> None:
     """Write a fitted model with its figures, and print these.
@@ -45,7 +45,7 @@ def keep_study(
         study: What was fitted.
         out: Model folder to write.
         checkpoint: What the training was kept in; it is removed.
-        missing: What stood for no value in the table, beside the usual.
+        reading: What new tables must be read by, as ``save`` takes it.
         as_json: Whether to print JSON.
     """
     from pointwise.estimators import save
@@ -58,7 +58,7 @@ def keep_study(
         baselines=study.baselines,
         report=json.loads(study.report.to_json()),
         rows={part: count for part, count in study.report.rows.items() if count},
-        missing=missing,
+        reading=reading,
     )
     checkpoint.unlink(missing_ok=True)
     if as_json:

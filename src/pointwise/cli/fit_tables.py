@@ -72,7 +72,9 @@ def fit_table(
         known = ", ".join(map(str, table.frame.columns))
         raise DataError(f"name the column to predict with --target: {asked.data} has {known}")
     check_columns(table.frame, targets, "target")
-    share, valid = _read_valid(asked.valid, asked.reading)
+    texts = [name for name in table.frame if table.frame[name].dtype.kind in "OTU"]
+    like = {"texts": texts, "day_first": table.day_first}
+    share, valid = _read_valid(asked.valid, asked.reading | like)
     dropped = split_names(asked.drop) or []
     check_columns(table.frame, dropped, "--drop")
     if both := [name for name in targets if name in dropped]:
@@ -94,7 +96,8 @@ def fit_table(
         title=Path(asked.data).name,
         say=say,
     )
-    keep_study(study, out, checkpoint, missing=asked.reading.get("missing"), as_json=as_json)
+    settled = {"missing": asked.reading.get("missing"), "day_first": table.day_first}
+    keep_study(study, out, checkpoint, reading=settled, as_json=as_json)
 
 
 def read_test_share(test: str | None) -> float | None:

@@ -127,6 +127,8 @@ def predict(
         predict_images(model, one, out, proba=proba, as_json=json)
         return
     suffix_to_write(out)  # refuses before the work is done
+    if not out.parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}: make it first")
     if out.exists() and Path(one).exists() and out.samefile(one):
         raise DataError(f"{out}: is read for these predictions: give them another name")
     estimator, targets = table_model(model), read_config(model)["targets"]
@@ -135,7 +137,7 @@ def predict(
     if interval is not None:
         known, classifies = (hasattr(estimator, n) for n in ("held_out_errors_", "classes_"))
         check_interval(interval, known=known, classifies=classifies)
-    kept = options.split_names(keep) or []
+    kept = list(dict.fromkeys(options.split_names(keep) or []))
     reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
     frame, x = read_for_model(model, estimator, one, [*targets, *kept], **reading)
     check_columns(frame, kept, "--keep")
@@ -143,8 +145,9 @@ def predict(
         predictions = _predictions(estimator, x, targets, proba, interval)
     result = frame[kept].reset_index(drop=True)
     for name, values in predictions.items():
-        column = f"predicted_{name}" if name in kept else name
-        result[column] = values
+        while name in kept:
+            name = f"predicted_{name}"
+        result[name] = values
     write_table(result, out)
     if json:
         print_json({"rows": len(result), "columns": list(result.columns), "out": str(out)})

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ def read_for_model(
     """Read a table and pick a model's columns out of it.
 
     Args:
-        folder: Model folder, which keeps what stood for no value in training.
+        folder: Model folder, which keeps how the file of its training was read.
         model: The fitted estimator in it.
         data: File or bundled name.
         others: Columns that the table may hold beside the model's, its targets for instance.
@@ -36,14 +37,20 @@ def read_for_model(
     """
     from pointwise.data.files import read_table
     from pointwise.data.names import shorten
+    from pointwise.data.table import as_level
     from pointwise.modelfiles import read_config
 
-    if reading.get("missing") is None:
-        reading["missing"] = read_config(folder).get("missing")
-    table = read_table(data, **reading)
+    coded, classes = model.coding_.columns, getattr(model, "classes_", None)
+    levels = {c.name: frozenset(c.levels) for c in coded if c.kind == "category"}
+    if classes is not None and classes.dtype.kind in "OU":
+        levels[read_config(folder)["targets"][0]] = frozenset(classes)
+    before = read_config(folder).get("reading", {})
+    asked = {name: value for name, value in reading.items() if value is not None}
+    table = read_table(data, **{**before, **asked}, texts=levels)
     for note in table.notes:
         say(note)
-    coded = model.coding_.columns
+    for name in levels.keys() & table.frame.columns:
+        table.frame[name] = table.frame[name].map(partial(as_level, levels=levels[name]))
     wanted = [column.name for column in coded]
     found = [str(c) for c in table.frame.columns]
     missing = [c.name for c in coded if c.name not in found and not c.ignored]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pointwise.data.dates import read_dates
+from pointwise.data.dates import looks_like_date, read_dates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ UNUSUAL = ("?", "-")
 """Missing in every column too, and reported."""
 WORDS = (
     "None", "none", "NONE", "na", "Na", "n.a.", "N.A.", "NaT", "nil", ".", "..", "--",
-    "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!",
+    "#DIV/0!", "#NAME?", "#NUM!", "#REF!", "#VALUE!", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 """Missing among numbers, dates and truth values; a category like any other among words."""
 
@@ -42,6 +43,7 @@ _NUMBERS = {
 _FOREIGN_NUMBER = re.compile(
     r"[$€£]?\s?[+-]?(\d{1,3}([.,' ]\d{3})+([.,]\d+)?|\d+([.,]\d+)?)\s?[%$€£]?", re.ASCII
 )
+_GROUPED = re.compile(r"[+-]?\d{1,3}(\.\d{3})?", re.ASCII)
 _TRUTH = {"true": True, "false": False}
 _MOSTLY = 0.9
 _FEW = 1000
@@ -83,8 +85,32 @@ def are_codes(texts: Sequence[str]) -> bool:
     return all(map(_DIGITS.fullmatch, texts)) and any(map(_CODE.fullmatch, texts))
 
 
+def are_grouped(texts: Sequence[str]) -> bool:
+    """Tell whether points stand between thousands: behind each are three digits, and none need be.
+
+    Args:
+        texts: The values of a column, missing ones left out.
+
+    Returns:
+        Whether all have a point before their last three digits, or none and at most three digits;
+        and there are some of both.
+
+    Example:
+        >>> are_grouped(["76.586", "980"]), are_grouped(["76.586", "98.1"])
+        (True, False)
+    """
+    points = ["." in text for text in texts]
+    return any(points) and not all(points) and all(map(_GROUPED.fullmatch, texts))
+
+
 def understand_column(
-    column: pd.Series[Any], decimal: str = ".", missing: Sequence[str] = ()
+    column: pd.Series[Any],
+    decimal: str = ".",
+    missing: Sequence[str] = (),
+    *,
+    text: bool = False,
+    grouped: bool = False,
+    day_first: bool | None = None,
 ) -> tuple[pd.Series[Any], list[str]]:
     """Give a column of text the type that its values have.
 
@@ -95,6 +121,9 @@ def understand_column(
         column: Texts and missing values, as pandas read them.
         decimal: The decimal mark.
         missing: What stands for no value beside the usual.
+        text: Whether the values stay text, whatever they look like.
+        grouped: Whether points may stand between thousands.
+        day_first: Whether the day comes first in dates that do not tell.
 
     Returns:
         The column, and what there is to say of it.
@@ -111,12 +140,16 @@ def understand_column(
     levels = [str(level).strip() for level in raw.to_numpy(dtype=object)]
     distinct = dict.fromkeys(levels)
     findings = [f"{mark!r} read as missing" for mark in (*UNUSUAL, *missing) if mark in distinct]
-    words = [word for word in WORDS if word in distinct and word not in missing]
-    present = [text for text in distinct if text not in _NO_VALUES and text not in missing]
-    values = [text for text in present if text not in WORDS] if words else present
+    words = [word for word in WORDS if word in distinct and word not in missing and not text]
+    present = [one for one in distinct if one not in _NO_VALUES and one not in missing]
+    values = [one for one in present if one not in WORDS] if words else present
     complete = bool((codes >= 0).all()) and len(values) == len(distinct)
 
-    typed, finding = _read_values(values, decimal, complete=complete)
+    typed, finding = None, ""
+    if grouped and are_grouped(values):
+        finding = f"numbers such as {next(one for one in values if '.' in one)!r} left as text"
+    elif not text:
+        typed, finding = _read_values(values, decimal, day_first, complete=complete)
     findings += [finding] if finding else []
     if typed is not None and (values or not words):
         findings += [f"{word!r} read as missing" for word in words]
@@ -128,12 +161,14 @@ def understand_column(
     if complete and len(levels) == len(values):
         places = codes  # the levels are the values, in the same order
     else:
-        place = {text: position for position, text in enumerate(values)}
-        places = np.array([*(place.get(text, -1) for text in levels), -1])[codes]
+        place = {one: position for position, one in enumerate(values)}
+        places = np.array([*(place.get(one, -1) for one in levels), -1])[codes]
     return typed.reindex(places).set_axis(column.index), findings
 
 
-def _read_values(values: list[str], decimal: str, *, complete: bool) -> _Typed:
+def _read_values(
+    values: list[str], decimal: str, day_first: bool | None, *, complete: bool
+) -> _Typed:
     """Read different values as one type; ``None`` leaves them text. The text is a finding."""
     import pandas as pd
 
@@ -144,15 +179,19 @@ def _read_values(values: list[str], decimal: str, *, complete: bool) -> _Typed:
     if all(text.lower() in _TRUTH for text in values):
         dtype = "bool" if complete else "boolean"
         return pd.Series([_TRUTH[text.lower()] for text in values], dtype=dtype), ""
-    dates, finding = read_dates(values)
+    dates, finding = read_dates(values, day_first)
     if dates is not None or finding:
         return dates, finding
     if all(map(_FOREIGN_NUMBER.fullmatch, values)):
         return None, f"numbers such as {values[0]!r} left as text"
     few = values[:_FEW]
-    if len(few) >= 10 and sum(is_number(text, decimal) for text in few) >= _MOSTLY * len(few):
-        word = next(text for text in values if not is_number(text, decimal))
-        return None, f"numbers left as text because of {word!r}"
+    for what, is_one in (
+        ("numbers", partial(is_number, decimal=decimal)),
+        ("dates", looks_like_date),
+    ):
+        if len(few) >= 10 and sum(map(is_one, few)) >= _MOSTLY * len(few):
+            word = next(text for text in values if not is_one(text))
+            return None, f"{what} left as text because of {word!r}"
     return None, ""
 
 

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-_TIME = r"(?P<time>[T ]\d{2}:\d{2}(?P<seconds>:\d{2}(?P<part>\.\d{1,9})?)?)"
-_ISO = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}({_TIME}\s?(Z|[+-]\d{{2}}(:?\d{{2}})?)?)?", re.ASCII)
+_MINUTES = r":\d{2}(?P<seconds>:\d{2}(?P<part>\.\d{1,9})?)?"
+_TIME = rf"(?P<time>[T ]\d{{1,2}}{_MINUTES})"
+_ISO = re.compile(
+    rf"\d{{4}}-\d{{2}}-\d{{2}}([T ]\d{{2}}{_MINUTES}\s?(Z|[+-]\d{{2}}(:?\d{{2}})?)?)?", re.ASCII
+)
 _OTHER = re.compile(
     rf"(?P<first>\d{{1,2}})(?P<mark>[./-])(?P<second>\d{{1,2}})(?P=mark)\d{{4}}{_TIME}?", re.ASCII
 )
 
 DATES = "dates read"
+DAY_FIRST, MONTH_FIRST = "dates read, the day first", "dates read, the month first"
 AMBIGUOUS = "dates left as text, since day and month cannot be told apart"
+MIXED = "dates left as text, since they are not all spelt alike"
 
 
 def looks_like_date(text: str) -> bool:
@@ -35,13 +40,16 @@ def looks_like_date(text: str) -> bool:
     return bool(_ISO.fullmatch(text) or _OTHER.fullmatch(text))
 
 
-def read_dates(texts: Sequence[str]) -> tuple[pd.Series[Any] | None, str]:
+def read_dates(
+    texts: Sequence[str], day_first: bool | None = None
+) -> tuple[pd.Series[Any] | None, str]:
     """Read dates where every text is one.
 
     Args:
         texts: The different values of a column: ``2024-01-31``, with ``T`` or a blank and a time,
             with ``Z`` or an offset; ``31.01.2024``; ``1/31/2024`` or ``31/1/2024`` where some value
             tells which of the two is the month.
+        day_first: Which of the two came first in a file like this one, where no value tells.
 
     Returns:
         ``datetime64[us]`` in UTC without a zone, or ``None`` where they are no dates; and what
@@ -53,17 +61,17 @@ def read_dates(texts: Sequence[str]) -> tuple[pd.Series[Any] | None, str]:
     """
     import pandas as pd
 
-    style, finding = _format(texts)
+    style, finding = _format(texts, day_first)
     if not style:
         return None, finding
     spelt = pd.Series(texts)
     dates = pd.to_datetime(spelt, format=style, errors="coerce", utc=True)
     if bool(dates.isna().any()):
-        return None, ""
+        return None, f"dates left as text because of {texts[int(dates.isna().argmax())]!r}"
     return dates.dt.tz_localize(None).dt.as_unit("us"), finding
 
 
-def _format(texts: Sequence[str]) -> tuple[str, str]:
+def _format(texts: Sequence[str], day_first: bool | None) -> tuple[str, str]:
     """Find the one format of all texts, in the spelling of ``strptime``; empty where none is."""
     if all(map(_ISO.fullmatch, texts)):
         return "ISO8601", DATES
@@ -75,14 +83,15 @@ def _format(texts: Sequence[str]) -> tuple[str, str]:
     marks = {match["mark"] for match in found}
     times = {_time_format(match) for match in found}
     if len(marks) > 1 or len(times) > 1 or (days_first and months_first):
-        return "", ""
+        return "", MIXED
     mark = marks.pop()
-    if mark == "." and not months_first:  # who writes dots writes the day first
-        days_first = True
     if not days_first and not months_first:
-        return "", AMBIGUOUS
+        if day_first is None and mark != ".":
+            return "", AMBIGUOUS
+        days_first = day_first is not False  # who writes dots writes the day first
     order = ("%d", "%m") if days_first else ("%m", "%d")
-    return mark.join((*order, "%Y")) + times.pop(), DATES
+    style = mark.join((*order, "%Y")) + times.pop()
+    return style, DAY_FIRST if days_first else MONTH_FIRST
 
 
 def _time_format(match: re.Match[str]) -> str:

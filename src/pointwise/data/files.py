@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from pointwise.data import parquet
 from pointwise.data.bundled import BUNDLED_NAMES, TARGET, load_bundled
 from pointwise.data.sentinels import take_out_all
 from pointwise.data.streams import existing_file, open_bytes
-from pointwise.data.text import TextOptions, read_text
+from pointwise.data.text import Known, TextOptions, read_text
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,11 +31,13 @@ class TableFile:
         frame: The table.
         notes: What was recognised in the file, a line each, for a person.
         default_target: The column to predict where the source says so.
+        day_first: Whether the day comes first, of columns of dates that are not spelt 2024-01-31.
     """
 
     frame: pd.DataFrame
     notes: tuple[str, ...]
     default_target: str | None
+    day_first: Mapping[str, bool] = field(default_factory=dict)
 
 
 def read_table(
@@ -46,6 +48,8 @@ def read_table(
     decimal: str | None = None,
     encoding: str | None = None,
     missing: Sequence[str] | None = None,
+    texts: Collection[str] = (),
+    day_first: Mapping[str, bool] | None = None,
 ) -> TableFile:
     """Read a table from a file, or one that scikit-learn bundles.
 
@@ -64,6 +68,9 @@ def read_table(
         encoding: Such as "cp1252", instead of what is recognised.
         missing: Further values that stand for none, such as "-999": compared as numbers in columns
             of numbers, as text among texts.
+        texts: Names of columns of a text file whose values stay text, whatever they look like.
+        day_first: Whether the day comes before the month, by name of a column of a text file, where
+            no value of it tells.
 
     Returns:
         The table, notes and the target where it is known.
@@ -77,20 +84,21 @@ def read_table(
         (178, 14)
     """
     options = TextOptions(columns, separator, decimal, encoding)
-    gone = tuple(missing or ())
+    known = Known(tuple(missing or ()), texts, day_first or {})
+    order: Mapping[str, bool] = {}
     if str(source) in BUNDLED_NAMES and not Path(source).exists():
         _refuse_options(options, f"{source} is bundled with scikit-learn")
         frame = load_bundled(str(source))
-        notes = [f"{source}: bundled with scikit-learn", *take_out_all(frame, gone)]
+        notes = [f"{source}: bundled with scikit-learn", *take_out_all(frame, known.missing)]
         return TableFile(frame, tuple(notes), TARGET)
     path = existing_file(source, BUNDLED_NAMES)
     if _is_parquet(path):
         _refuse_options(options, f"{path} is a Parquet file")
         frame, notes = parquet.read_parquet(path)
-        notes += take_out_all(frame, gone)
+        notes += take_out_all(frame, known.missing)
     else:
-        frame, notes = read_text(path, options, gone)
-    return TableFile(frame, tuple(notes), None)
+        frame, notes, order = read_text(path, options, known)
+    return TableFile(frame, tuple(notes), None, order)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:

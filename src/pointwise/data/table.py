@@ -3,7 +3,7 @@
 import datetime
 import numbers
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
@@ -166,9 +166,34 @@ def as_text(values: Iterable[Any]) -> Array:
     return out
 
 
+def as_level(text: Any, levels: Collection[str]) -> Any:
+    """Spell a text as one of several levels is, if both are the same number.
+
+    Args:
+        text: The text, or a missing value.
+        levels: The levels.
+
+    Returns:
+        The level; the text itself where it is none.
+
+    Example:
+        >>> as_level("3.0", ["3", "x"]), as_level("4.0", ["3", "x"])
+        ('3', '4.0')
+    """
+    if not isinstance(text, str) or text in levels:
+        return text
+    try:
+        spelt = _text(float(text))
+    except (ValueError, OverflowError):
+        return text
+    return spelt if spelt in levels else text
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return str(value)
+    if isinstance(value, numbers.Integral):
+        return str(int(value))  # float64 would round long ones
     number = float(value)
     return str(int(number)) if number.is_integer() else str(value)
 

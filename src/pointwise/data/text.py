@@ -5,15 +5,15 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointwise.data.cells import MISSING, are_codes, understand_column
+from pointwise.data.cells import MISSING, are_codes, are_grouped, understand_column
+from pointwise.data.dates import DAY_FIRST, MONTH_FIRST
 from pointwise.data.dialect import (
     BLANKS,
-    Record,
     checked_separator,
     first_records,
     recognise_decimal,
@@ -65,18 +65,38 @@ class TextOptions:
             raise DataError(f"no text encoding is called {self.encoding!r}: try utf-8") from error
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a table's columns before its file is read.
+
+    Args:
+        missing: Further values that stand for none.
+        texts: Names of columns whose values stay text, whatever they look like: those that were
+            text in an earlier file, of which this one may hold only some levels.
+        day_first: Whether the day comes before the month in columns of dates, where no value tells.
+    """
+
+    missing: Sequence[str] = ()
+    texts: Collection[str] = ()
+    day_first: Mapping[str, bool] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Known()
+
+
 def read_text(
-    path: Path, options: TextOptions, missing: Sequence[str] = ()
-) -> tuple[pd.DataFrame, list[str]]:
+    path: Path, options: TextOptions, known: Known = NOTHING_KNOWN
+) -> tuple[pd.DataFrame, list[str], dict[str, bool]]:
     r"""Read a table from a file of text.
 
     Args:
         path: An existing file, packed or not.
         options: What the caller says of it.
-        missing: Further values that stand for none.
+        known: What is known of its columns.
 
     Returns:
-        The frame, and notes on what was recognised.
+        The frame, notes on what was recognised, and whether the day comes first in columns of
+        dates that are not spelt ``2024-01-31``.
 
     Raises:
         DataError: If the file is damaged, binary or empty, if its bytes do not fit the encoding,
@@ -100,16 +120,20 @@ def read_text(
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(sample, whole)
             layout, header, notes = _recognise(path, encoding, text, whole, options)
-            frame = parse_rows(layout, _columns_of_codes(header.rows))
+            grouped = not options.decimal and layout.separator == ";"
+            frame = parse_rows(layout, _columns_of_text(header, known, grouped=grouped))
         except UnicodeError as error:
             problem = _describe(error)
             continue
         if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
             notes = [f"encoding {encoding}", *notes]
         frame.columns = pd.Index(header.names)
-        notes = [*notes, *_understand(frame, layout.decimal, missing)]
+        found = _understand(frame, layout.decimal, known, grouped=grouped)
+        notes += [f"{finding}: {shorten(names, _LISTED)}" for finding, names in found.items()]
+        day_first = dict.fromkeys(found.get(DAY_FIRST, ()), True)
+        day_first |= dict.fromkeys(found.get(MONTH_FIRST, ()), False)
         frame, more = settle_unnamed(frame, header.unnamed)
-        return frame, [*notes, *more]
+        return frame, [*notes, *more], day_first
     raise DataError(
         f"{path}: {problem} is not {encodings[-1]}: give its encoding, such as utf-8 or cp1252"
     )
@@ -163,13 +187,20 @@ def _recognise(
     return layout, header, notes
 
 
-def _columns_of_codes(rows: Sequence[Record]) -> list[int]:
-    columns = zip(*(cells for _, cells in rows), strict=False)
-    known = ([cell for cell in column if cell not in MISSING] for column in columns)
-    return [position for position, texts in enumerate(known) if texts and are_codes(texts)]
+def _columns_of_text(header: Header, known: Known, *, grouped: bool) -> list[int]:
+    """Find the columns in which numbers say less than their text."""
+    columns = zip(*(cells for _, cells in header.rows), strict=False)
+    present = [[cell for cell in column if cell not in MISSING] for column in columns]
+    found = {at for at, texts in enumerate(present) if texts and are_codes(texts)}
+    if grouped:
+        found |= {at for at, texts in enumerate(present) if are_grouped(texts)}
+    found |= {at for at, name in enumerate(header.names) if name in known.texts}
+    return sorted(found)
 
 
-def _understand(frame: pd.DataFrame, decimal: str, missing: Sequence[str]) -> list[str]:
+def _understand(
+    frame: pd.DataFrame, decimal: str, known: Known, *, grouped: bool
+) -> dict[str, list[str]]:
     """Give the columns of text the types of their values, in place; tell what was found where."""
     from pandas.api.types import is_object_dtype, is_string_dtype
 
@@ -178,10 +209,17 @@ def _understand(frame: pd.DataFrame, decimal: str, missing: Sequence[str]) -> li
         column = frame.iloc[:, position]
         findings: list[str] = []
         if is_object_dtype(column.dtype) or is_string_dtype(column.dtype):
-            column, findings = understand_column(column, decimal, missing)
-        column, gone = take_out(column, missing)
+            column, findings = understand_column(
+                column,
+                decimal,
+                known.missing,
+                text=name in known.texts,
+                grouped=grouped,
+                day_first=known.day_first.get(name),
+            )
+        column, gone = take_out(column, known.missing)
         findings += [f"{text!r} read as missing" for text in gone]
         frame.isetitem(position, column.array)
         for finding in dict.fromkeys(findings):
             found.setdefault(finding, []).append(name)
-    return [f"{finding}: {shorten(names, _LISTED)}" for finding, names in found.items()]
+    return found

@@ -46,7 +46,7 @@ def save(
     baselines: Sequence[Mapping[str, Any]] = (),
     report: Mapping[str, Any] | None = None,
     rows: Mapping[str, int] | None = None,
-    missing: Sequence[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a fitted estimator as a model folder, as one step.
 
@@ -61,8 +61,8 @@ def save(
         report: Figures that ``pointwise report`` draws.
         rows: Rows of each part of the data; the scores are those on the last part. Default: the
             training and validation rows.
-        missing: Values that stood for none in the file that the table came from, as ``read_table``
-            takes them: ``pointwise predict`` reads new files in the same way.
+        reading: What ``read_table`` was told or found out of the table's file, by the names of its
+            arguments (``missing``, ``day_first``): ``pointwise predict`` reads new files so too.
 
     Raises:
         ModelFileError: If the folder cannot be written, or the names are not one per target.
@@ -93,7 +93,7 @@ def save(
         "estimator": type(model).__name__,
         **described,
         **told_plans(model),
-        **({"missing": list(missing)} if missing else {}),
+        **({"reading": known} if (known := _given(reading or {})) else {}),
         "training": {
             "best_epoch": model.best_epoch_,
             "rows": model.rows_,
@@ -128,6 +128,10 @@ def _table_config(
         "network": network_config(model.network_),
         "parameters": parameters,
     }
+
+
+def _given(reading: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reading.items() if value}
 
 
 def _by_column(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

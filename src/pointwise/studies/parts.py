@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.coding import check_finite, first_misfit
 from pointwise.data.names import shorten
-from pointwise.data.table import Column, as_table, as_text
+from pointwise.data.table import Column, as_level, as_table, as_text
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def _as_known(labels: NDArray[Any], known: NDArray[Any], say: Say) -> NDArray[An
     if all(text.endswith(".") and text[:-1] in by_text for text in texts):
         say("the target's labels end in a dot, which the model's do not: read without it")
         texts = [text[:-1] for text in texts]
+    texts = [as_level(text, by_text) for text in texts]
     if strange := next((text for text in texts if text not in by_text), None):
         raise DataError(
             f"the target holds {strange!r}, a class that the model does not know: "

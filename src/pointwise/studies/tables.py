@@ -108,8 +108,8 @@ def study_table(
         warnings.simplefilter("ignore")  # far rows are for those who predict to hear of
         mine = score(model, split.test.x, split.test.y)
         importance = _importance(model, split.test, options.seed)
-    if isinstance(model, PointwiseRegressor) and split.tested_apart:
-        model.calibrate(split.test.x, split.test.y)
+        if isinstance(model, PointwiseRegressor) and split.tested_apart:
+            model.calibrate(split.test.x, split.test.y)
     say("fitting the usual models to the same rows, to compare")
     baselines = _baselines(model, split, task, options.seed)
     kind = "test" if split.tested_apart else "validation"
