@@ -266,3 +266,29 @@ def test_a_second_network_of_the_same_shape_compiles_nothing() -> None:
     got = CompiledChain(chain_of(two), engine="fused")(x)
     assert len(fused._COMPILED._kept) == count
     torch.testing.assert_close(got, outputs(two, x), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8, np.uint16, np.int64])
+def test_an_example_may_be_of_any_type_that_the_chain_takes(dtype):
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1)).eval()
+    example = np.random.default_rng(0).integers(0, 9, (1, 3, 20, 20)).astype(dtype)
+    compiled = compile_(network, example=example)
+    expected = network(torch.from_numpy(example.astype(np.float32))).detach()
+    assert compiled.largest_difference < 1e-5
+    np.testing.assert_allclose(compiled(example), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_networks_of_several_parts_take_numpys_own_fractions():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    x = np.random.default_rng(0).normal(size=(1, 3, 9, 9))
+    compiled = compile_(network.eval(), example=x)
+    expected = network(torch.from_numpy(x).float()).detach()
+    np.testing.assert_allclose(compiled(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_negative_views_are_read_as_what_they_say():
+    network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)).eval()
+    compiled, x = compile_(network), torch.randn(500, 3)
+    for sign in (1, -1):
+        given = x if sign == 1 else torch._neg_view(x)
+        torch.testing.assert_close(compiled(given), network(sign * x).detach())

@@ -77,6 +77,8 @@ class Compiled:
             return self.run(x, axis=axis, out=out)
         if axis is not None or out is not None:
             raise ValueError("axis and out are for networks that are one chain: this one is not")
+        if isinstance(x, np.ndarray):
+            x = _as_floats_of(self.run, as_tensor(x)).numpy()
         return _through(self.run, x)
 
     def describe(self) -> str:
@@ -169,7 +171,7 @@ def _compile_network(
         name = f"its {learning!r}" if learning else "it"
         raise ValueError(f"the network must be in evaluation mode, {name} is not: call eval()")
 
-    example = example.clone()  # a network may work in place
+    example = _as_floats_of(model, example.clone())  # a network may work in place
     tried: list[CompiledChain] = []
 
     def make(chain: Chain, dtype: torch.dtype) -> CompiledChain:
@@ -217,6 +219,7 @@ def _verify_chain(
     x = _random_example(chain, run.dtype) if example is None else example
     got = run(x)
     if isinstance(model, nn.Module):
+        x = x.to(run.dtype, copy=True)  # as a chain converts its inputs
         return _checked(model, x, got, _through(model, x.clone()))
     axis = chain.axes[x.ndim]
     rows = x.movedim(axis, -1)
@@ -243,6 +246,11 @@ def _reads_codes(steps: Any) -> bool:
         or (isinstance(step, Concat) and any(_reads_codes(branch) for branch in step.branches))
         for step in steps
     )
+
+
+def _as_floats_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Fractions in the network's precision, as NumPy's are float64 unless one asks for others."""
+    return x.to(precision([model])) if x.dtype == torch.float64 else x
 
 
 def _through(model: nn.Module, x: Any) -> Any:

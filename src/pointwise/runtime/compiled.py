@@ -220,7 +220,7 @@ def _tensor(x: Any, name: str) -> Tensor:
         raise TypeError(f"{name} must be on the CPU, got {x.device}")
     if x.is_complex():
         raise TypeError(f"{name} must hold real numbers, got {x.dtype}")
-    return x.detach() if x.requires_grad else x
+    return (x.detach() if x.requires_grad else x).resolve_neg()
 
 
 def _kind(x: Tensor | None) -> tuple[Any, ...]:
