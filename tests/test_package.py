@@ -50,8 +50,8 @@ PUBLIC = {
         "ModelFolder check_target model_card read_config read_model read_report write_model"
     ),
     "pointwise.estimators": (
-        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter compressed_estimator "
-        "load save"
+        "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter class_scores "
+        "compressed_estimator load save"
     ),
     "pointwise.reports": (
         "Report classification_figures permutation_importance regression_figures render_html "

@@ -75,7 +75,7 @@ def test_impossible_budget() -> None:
 
 
 def test_nothing_to_compress() -> None:
-    message = "the smallest share of the macs is 1.000 (0 layers can be compressed)"
+    message = "share of the macs is 1.000 (0 layers can be compressed; 2 cannot: it is excluded)"
     with pytest.raises(ValueError, match=re.escape(message)):
         compress(make(), Budget(macs=0.9), X[:1], exclude=[""])
 

@@ -135,7 +135,7 @@ def _itself(output: Any) -> Any:
 def _of_folder(
     folder: Path, network: "nn.Module", shape: networks.Shape, data: str | None, seed: int
 ) -> Subject:
-    from pointwise.estimators import ImageClassifier, Segmenter, load
+    from pointwise.estimators import ImageClassifier, Segmenter, class_scores, load
 
     estimator = load(folder)
     known: dict[str, Any] = {"estimator": estimator, "folder": folder}
@@ -143,22 +143,12 @@ def _of_folder(
         inputs = None if data is None else _images(estimator, data, shape, seed)
         return Subject(network, shape, inputs, _itself, **known)
     inputs = None if data is None else _rows(estimator, folder, data, seed)
+    if hasattr(estimator, "classes_"):
+        scores: Any = class_scores(estimator)
+        return Subject(network, shape, inputs, scores, **known)
     members = estimator.network_.mlp.members
-    classes = getattr(estimator, "classes_", None)
-    if classes is not None:
-        return Subject(network, shape, inputs, _mixed(members), **known)
     note = "Errors are shares of the variance of the predicted values, halved."
     return Subject(network, shape, inputs, _values(members), note if data else "", **known)
-
-
-def _mixed(members: int) -> "Callable[[Any], Tensor]":
-    """Class scores of an ensemble: the logarithms of the members' mean probabilities."""
-
-    def scores(output: Any) -> "Tensor":
-        each: Tensor = output.unflatten(1, (members, -1)).log_softmax(2)
-        return each.logsumexp(1) - math.log(members)
-
-    return scores
 
 
 def _values(members: int) -> "Callable[[Any], Tensor]":

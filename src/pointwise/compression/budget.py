@@ -13,6 +13,7 @@ from pointwise.compression.allocation.allocation import Limits
 from pointwise.compression.allocation.candidates import Candidate, LayerCandidates
 from pointwise.inspection.cost import cost
 from pointwise.surgery.equivalence import Example
+from pointwise.surgery.swap import Swap
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Budget:
             one: Any = share
             if isinstance(one, bool) or not isinstance(one, Real) or not 0 < share <= 1:  # or nan
                 raise ValueError(f"{name} must be a share above 0 and at most 1, got {share!r}")
+            object.__setattr__(self, name, float(share))  # of NumPy's numbers JSON takes none
 
     def given(self) -> dict[str, float]:
         """The shares that are set, by name."""
@@ -108,7 +110,9 @@ def count_costs(model: nn.Module, example: Example) -> Costs:
     )
 
 
-def limits_of(budget: Budget, whole: Costs, layers: Sequence[LayerCandidates]) -> Limits:
+def limits_of(
+    budget: Budget, whole: Costs, layers: Sequence[LayerCandidates], left: Sequence[Swap] = ()
+) -> Limits:
     """What the layers that can be compressed may cost, so that the whole keeps to the budget.
 
     Time is not among them: see ``latency``.
@@ -117,6 +121,7 @@ def limits_of(budget: Budget, whole: Costs, layers: Sequence[LayerCandidates]) -
         budget: The budget.
         whole: What the model costs.
         layers: The layers that can be compressed; all others stay as they are.
+        left: Layers that nothing may become of, for the message.
 
     Returns:
         The limits.
@@ -138,9 +143,18 @@ def limits_of(budget: Budget, whole: Costs, layers: Sequence[LayerCandidates]) -
             shown = math.ceil(smallest * 1000) / 1000
             raise ValueError(
                 f"budget must be within reach: {name}={share:g} is not, the smallest share of the "
-                f"{name} is {shown:.3f} ({len(layers)} layers can be compressed)"
+                f"{name} is {shown:.3f} ({len(layers)} layers can be compressed{_reasons(left)})"
             )
     return Limits(**limits)
+
+
+def _reasons(left: Sequence[Swap]) -> str:
+    """Why others cannot be, the commonest reason first."""
+    if not left:
+        return ""
+    reason, count = Counter(swap.reason for swap in left).most_common(1)[0]
+    most = f", {count} of them" if count < len(left) else ""
+    return f"; {len(left)} cannot{most}: {reason}"
 
 
 def check_met(budget: Budget, met: bool) -> None:

@@ -118,7 +118,7 @@ def _tensor(given: Any, example: Tensor, number: int) -> Tensor:
     elif isinstance(given, Sequence) and not isinstance(given, str):
         parts = list(given[:1])
     else:
-        parts = []
+        parts = [given]
     found = [part for part in parts if isinstance(part, Tensor) and _alike(part, example)]
     if isinstance(given, Mapping) and len(found) > 1:
         same = [part for part in found if part.shape[1:] == example.shape[1:]]
@@ -137,6 +137,8 @@ def _alike(part: Tensor, example: Tensor) -> bool:
 
 
 def _hint(parts: list[Any], example: Tensor) -> str:
+    if parts and all(type(part).__name__ == "ndarray" for part in parts):
+        return ": torch.from_numpy makes tensors of arrays"
     if any(isinstance(part, Tensor) and part.ndim == example.ndim - 1 for part in parts):
         return ": single samples go through a DataLoader first"
     return ""

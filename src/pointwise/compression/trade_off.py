@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from torch import nn
 
@@ -130,7 +130,8 @@ def trade_off(
 
     Raises:
         DataError: As for ``compress``.
-        ValueError: As for ``compress``, but for budgets out of reach, which are told of.
+        ValueError: As for ``compress``, but for budgets out of reach, which are told of; or if
+            ``of`` is no cost that is counted, or a share is none.
 
     Example:
         >>> import torch
@@ -139,6 +140,7 @@ def trade_off(
         >>> len(curve.points), curve.points[0].error > curve.points[1].error, curve.beyond
         (2, True, (0.01,))
     """
+    _check_costs(of, shares)
     known = measure(
         model,
         example,
@@ -176,6 +178,7 @@ def trade_off_measured(
     Raises:
         ValueError: If a share is out of range.
     """
+    _check_costs(of, shares)
     points: list[TradeOffPoint] = []
     beyond: list[float] = []
     scores: list[float] = []
@@ -202,9 +205,17 @@ def trade_off_measured(
     return TradeOff(of, known.unit, tuple(points), tuple(beyond), score)
 
 
+def _check_costs(of: str, shares: Sequence[float]) -> None:
+    """Refuse a curve of what is not counted, or over what are no shares."""
+    if of not in get_args(Cost):
+        raise ValueError(f"of must be one of {', '.join(get_args(Cost))}, got {of!r}")
+    for share in shares:
+        Budget(**{of: share})
+
+
 def _is_within_reach(known: Measured, budget: Budget) -> bool:
     try:
-        limits_of(budget, known.whole, known.layers)
+        limits_of(budget, known.whole, known.layers, known.found.left)
     except ValueError:
         return False
     return True
@@ -212,7 +223,7 @@ def _is_within_reach(known: Measured, budget: Budget) -> bool:
 
 def _predicted(known: Measured, budget: Budget, of: Cost, share: float) -> TradeOffPoint:
     """What the layers would cost and how wrong they would be; nothing is built."""
-    found = allocate(known.layers, limits_of(budget, known.whole, known.layers))
+    found = allocate(known.layers, limits_of(budget, known.whole, known.layers, known.found.left))
     saved = {"macs": 0, "params": 0, "bytes": 0}
     for layer, one in zip(known.layers, found.chosen, strict=True):
         keep = layer.candidates[0]

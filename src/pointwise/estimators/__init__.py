@@ -1,7 +1,7 @@
 """The scikit-learn API: estimators whose model is one network of 1x1 convolutions."""
 
 from pointwise.estimators.classifier import PointwiseClassifier
-from pointwise.estimators.compressing import compressed_estimator
+from pointwise.estimators.compressing import class_scores, compressed_estimator
 from pointwise.estimators.image_classifier import ImageClassifier
 from pointwise.estimators.persistence import load, save
 from pointwise.estimators.regressor import PointwiseRegressor
@@ -12,6 +12,7 @@ __all__ = [
     "PointwiseClassifier",
     "PointwiseRegressor",
     "Segmenter",
+    "class_scores",
     "compressed_estimator",
     "load",
     "save",

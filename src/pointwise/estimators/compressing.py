@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,6 +18,7 @@ from pointwise.estimators.image_base import ImageEstimator
 
 if TYPE_CHECKING:
     from pointwise.compression.compress import Compressed
+    from pointwise.compression.statistics.scores import Logits
 
 Network = TypeVar("Network", bound=nn.Module)
 Fitted = TypeVar("Fitted", bound=TableEstimator | ImageEstimator)
@@ -68,6 +70,50 @@ def compressed_estimator(model: Fitted, compressed: "Compressed") -> Fitted:
     small.__dict__.pop("held_out_errors_", None)  # they are of the given network
     small.compressed_ = (*getattr(model, "compressed_", ()), compressed.plan)
     return small
+
+
+def class_scores(model: TableEstimator | ImageEstimator) -> "Logits":
+    """Tell what picks class scores out of the outputs of a fitted estimator's network.
+
+    The network of a table model puts out what all members say, which ``compress`` would take for
+    one row of class scores.
+
+    Args:
+        model: The fitted estimator.
+
+    Returns:
+        ``logits`` for ``compress``: the logarithms of the members' mean probabilities for a
+        classifier of tables; the outputs for a model of images; ``False`` for a regressor, which
+        puts out none.
+
+    Raises:
+        NotFittedError: If the model is not fitted.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pointwise.estimators import PointwiseClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = PointwiseClassifier(members=2, max_epochs=3, random_state=0).fit(X, y)
+        >>> rows = torch.tensor(X[:5], dtype=torch.float32)
+        >>> class_scores(model)(model.network_(rows)).exp().sum(1).round().tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    check_is_fitted(model, "network_")
+    if isinstance(model, ImageEstimator):
+        return _itself
+    if not hasattr(model, "classes_"):
+        return False
+    members = model.network_.mlp.members
+
+    def scores(output: Any) -> Tensor:
+        each: Tensor = output.unflatten(1, (members, -1)).log_softmax(2)
+        return each.logsumexp(1) - math.log(members)
+
+    return scores
+
+
+def _itself(output: Any) -> Any:
+    return output
 
 
 def _learnt_by_counting(network: nn.Module) -> dict[str, Tensor]:

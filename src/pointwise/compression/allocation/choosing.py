@@ -38,7 +38,7 @@ def choose(known: Measured, budget: Budget, *, timer: Timer = take_turns) -> tup
     Raises:
         ValueError: If the budget is out of reach; time aside, which is told in the report.
     """
-    limits = limits_of(budget, known.whole, known.layers)
+    limits = limits_of(budget, known.whole, known.layers, known.found.left)
     if budget.latency is None:
         return _allocate(known, limits, budget).chosen
     if known.laid is None:

@@ -7,8 +7,10 @@ once that is refitted: one forward of the data for all layers. One thread runs a
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +27,9 @@ from pointwise.surgery.equivalence import Example, call, evaluating
 
 MOST_BYTES = 2**31
 """Forwards that wait hold at most so many bytes of activations."""
+
+PATIENCE_S = 5.0
+"""Forwards that use no processor for so long wait for each other: for a lock that one holds."""
 
 MOST_THREADS = 512
 """There are at most so many threads, with those that torch starts for each: systems allow few."""
@@ -71,6 +76,7 @@ class Lockstep:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             opened.enter_context(evaluating(self._model))
+            opened.enter_context(_kept_switches())
             waiting = self._count_waiting() if self._waiting is None else self._waiting
             self._alone.update(range(waiting, len(self._batches)))
             for path in self._paths if waiting else ():
@@ -86,8 +92,11 @@ class Lockstep:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for forward in self._forwards.values():
-            forward.close()
+        forwards = list(self._forwards.values())[::-1]
+        for forward in forwards:  # all at once: one may wait for what another holds
+            forward.end()
+        for forward in forwards:
+            forward.join()
         self._open.close()
 
     def visit(self, number: int, path: str, calls: int, see: See) -> None:
@@ -118,8 +127,9 @@ class Lockstep:
             Whether they do.
         """
         for number in list(self._forwards):
-            forward = self._forwards.pop(number)
+            forward = self._forwards[number]
             forward.go_to(None)
+            del self._forwards[number]
             whole = run_hooked(self._model, {}, self._batches[number])
             if forward.failed or find_change(outputs_of(whole), outputs_of(forward.output)):
                 return False
@@ -138,7 +148,9 @@ class Lockstep:
             x = self._forwards[number].go_to(path)
             if x is not None:
                 return x
-            self._forwards.pop(number).close()  # it had gone past the layer
+            gone = self._forwards.pop(number)  # past the layer
+            gone.end()
+            gone.join()
             if fresh:
                 self._alone.add(number)
         return None
@@ -154,6 +166,10 @@ class Lockstep:
             return 0
         threads = MOST_THREADS // torch.get_num_threads()
         return min(len(self._batches), threads, MOST_BYTES // max(held, 1))
+
+
+class StuckError(Exception):
+    """Forwards that wait keep each other from going on."""
 
 
 class _Closed(BaseException):
@@ -179,14 +195,23 @@ class _Forward(threading.Thread):
         self._goal, self._seen = path, None
         if not self._ended:
             self._go.release()
-            self._back.acquire()
+            used = self._used()
+            while not self._back.acquire(timeout=PATIENCE_S):
+                before, used = used, self._used()
+                if used - before < PATIENCE_S / 1000:
+                    raise StuckError
         return self._seen
 
-    def close(self) -> None:
-        """End it where it waits."""
+    def end(self) -> None:
+        """End it where it waits, or will wait next."""
         self._closed = True
         self._go.release()
-        self.join()
+
+    def _used(self) -> float:
+        """Seconds of processor time that it has used; those that went by, where no system tells."""
+        if self.ident is None or not hasattr(time, "pthread_getcpuclockid"):
+            return time.monotonic()
+        return time.clock_gettime(time.pthread_getcpuclockid(self.ident))
 
     def wait_at(self, path: str, x: Tensor) -> None:
         """Wait, if this is where to."""
@@ -210,6 +235,28 @@ class _Forward(threading.Thread):
         self._go.acquire()
         if self._closed:
             raise _Closed
+
+
+@contextmanager
+def _kept_switches() -> Iterator[None]:
+    """Put what the whole process shares back: forwards that wait leave their contexts in any order.
+
+    These are the filters of warnings, and which kernels of attention and of oneDNN torch may use.
+    """
+    cuda = torch.backends.cuda
+    kernels = {
+        cuda.enable_flash_sdp: cuda.flash_sdp_enabled(),
+        cuda.enable_mem_efficient_sdp: cuda.mem_efficient_sdp_enabled(),
+        cuda.enable_math_sdp: cuda.math_sdp_enabled(),
+        cuda.enable_cudnn_sdp: cuda.cudnn_sdp_enabled(),
+        torch._C._set_mkldnn_enabled: torch._C._get_mkldnn_enabled(),
+    }
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            for switch, was in kernels.items():
+                switch(was)
 
 
 def _seeing(see: See) -> Hook:

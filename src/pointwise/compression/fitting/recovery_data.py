@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -176,6 +177,11 @@ def _labels(given: Any, example: Example) -> Tensor | None:
     elif isinstance(given, Sequence) and not isinstance(given, str):
         inputs = 1 if isinstance(example, Tensor | Mapping) else len(example)
         found = given[inputs] if len(given) > inputs else None
+    if isinstance(found, np.ndarray | Sequence) and not isinstance(found, str):
+        try:
+            found = torch.as_tensor(found)
+        except (TypeError, ValueError, RuntimeError):  # names of files, boxes of several sizes
+            return None
     return found.detach() if isinstance(found, Tensor) and found.ndim else None
 
 

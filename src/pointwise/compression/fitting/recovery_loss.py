@@ -51,6 +51,8 @@ class Divergence:
 
     def _at(self, temperature: float, output: Any, target: Tensor) -> Tensor:
         ours, theirs = two_classes(self.pick(output)), two_classes(self.taught(target))
+        if ours.dtype in (torch.bfloat16, torch.float16):  # in which divergences are noise
+            ours, theirs = ours.float(), theirs.float()
         mine = (ours / temperature).log_softmax(1)
         wanted = (theirs / temperature).log_softmax(1)
         never = wanted.isneginf()  # scores that are masked, and count for nothing
@@ -208,8 +210,16 @@ def flat(output: Any) -> Tensor:
 
     Returns:
         ``(N, D)``.
+
+    Raises:
+        DataError: If the first axes of its tensors differ, so that some are not of samples.
     """
     tensors = [t for t in outputs_of(output).values() if t.is_floating_point() and t.ndim]
+    if len({len(t) for t in tensors}) > 1:
+        raise DataError(
+            "the model must put out tensors whose first axis is that of the samples, to learn from "
+            "all of them: pick one with logits="
+        )
     return torch.cat([t.flatten(1) if t.ndim > 1 else t[:, None] for t in tensors], 1)
 
 

@@ -1,6 +1,6 @@
 """A model rewritten with what was chosen for its layers, refitted and recalibrated."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from pointwise.compression.fitting.sequential import keep_targets, refit
 from pointwise.compression.statistics.isolation import kept_buffers
 from pointwise.compression.statistics.measure import Measured
 from pointwise.compression.statistics.patches import output_rows
+from pointwise.compression.statistics.routing import routed_layers
 from pointwise.compression.statistics.rows import KeptRows, run_hooked
 from pointwise.errors import DifferenceError
 from pointwise.inspection.outputs import outputs_of
@@ -27,7 +28,7 @@ def rewrite(known: Measured, chosen: Sequence[Candidate]) -> tuple[nn.Module, di
 
     Returns:
         The compressed model, and the measured error of each layer that was changed; empty
-        without data.
+        without data, and without the layers that values choose the rows of.
 
     Raises:
         DifferenceError: If a layer cannot be replaced, or the result does not give what the model
@@ -72,9 +73,11 @@ def _fit(known: Measured, built: nn.Module, changed: Mapping[str, Candidate]) ->
     """Refit and recalibrate; the measured error of each layer."""
     samples = next(iter(known.moments.values())).samples
     every = {layer.path: len(layer.calls) for layer in known.found.layers}
-    calls = {path: every[path] for path in changed}
+    routed = routed_layers(known.model, changed, known.batches[0])
+    calls = {path: every[path] for path in changed if path not in routed}
     kept = keep_targets(known.model, built, calls, known.batches, samples=samples)
-    refit(built, kept, known.batches)
+    others = refit(built, kept, known.batches)
+    kept = {path: rows for path, rows in kept.items() if path not in others}
     if norms_of(known.model, exclude=known.exclude):
         recalibrate(built, known.model, known.batches, exclude=known.exclude)
     return _measure_errors(known, built, kept)
@@ -86,14 +89,19 @@ def _measure_errors(
     """How far each layer's outputs in the compressed model are from those in the given one."""
     sums = dict.fromkeys(kept, 0.0)
     counts = dict.fromkeys(kept, 0)
+    others: set[str] = set()
     metrics = {path: metric_of(known.moments[path], known.unit) for path in kept}
     for number, batch in enumerate(known.batches):
         queues = {path: iter(rows.batches[number]) for path, rows in kept.items()}
 
-        def comparing(path: str, queue: Callable[[], Tensor]) -> Callable[..., None]:
+        def comparing(path: str, queue: Iterator[Tensor]) -> Callable[..., None]:
             def hook(_m: nn.Module, _a: object, _n: object, y: Tensor) -> None:
                 wanted = kept[path].wanted
-                apart = output_rows(wanted.stage, y, most=wanted.most) - queue().double()
+                ours, theirs = output_rows(wanted.stage, y, most=wanted.most), next(queue, None)
+                if theirs is None or theirs.shape != ours.shape:
+                    others.add(path)
+                    return
+                apart = ours - theirs.double()
                 metric = metrics[path][0]
                 worth = apart if metric is None else apart @ metric
                 sums[path] += float((worth * apart).sum())
@@ -101,9 +109,10 @@ def _measure_errors(
 
             return hook
 
-        hooks = {path: comparing(path, queue.__next__) for path, queue in queues.items()}
+        hooks = {path: comparing(path, queue) for path, queue in queues.items()}
         run_hooked(built, hooks, batch)
-    return {path: metrics[path][1] * sums[path] / max(counts[path], 1) for path in kept}
+    told = [path for path in kept if path not in others]
+    return {path: metrics[path][1] * sums[path] / max(counts[path], 1) for path in told}
 
 
 def check_kind(model: nn.Module, built: nn.Module, example: Example) -> None:

@@ -12,11 +12,12 @@ Reference:
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
-from pointwise.compression.fitting.lockstep import Lockstep
+from pointwise.compression.fitting.lockstep import Lockstep, StuckError
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.statistics.patches import patch_rows
 from pointwise.compression.statistics.rows import KeptRows, Wanted, keep_rows
@@ -102,7 +103,7 @@ def refit(
     batches: Sequence[Example],
     *,
     waiting: int | None = None,
-) -> None:
+) -> frozenset[str]:
     """Refit the compressed layers of a model front to back.
 
     Args:
@@ -113,49 +114,68 @@ def refit(
         batches: The same batches.
         waiting: How many of them have forwards that wait at the layers, for speed: the weights
             are the same. Default: as many as fit into memory.
+
+    Returns:
+        The layers that other rows reach than in the given model, since it decides by values which
+        do: these are not refitted.
     """
     lasts: dict[str, KeptRows] = {}
+    paths: dict[str, str] = {}
     for path, rows in kept.items():
         layers = model.get_submodule(path)
         assert isinstance(layers, nn.Sequential), "plain layers one after another"
         if layers[-1].bias is not None:  # a layer without reads zeros alone
-            lasts[f"{path}.{len(layers) - 1}".strip(".")] = rows
+            last = f"{path}.{len(layers) - 1}".strip(".")
+            lasts[last], paths[last] = rows, path
     before = [copy.deepcopy(model.get_submodule(path).state_dict()) for path in lasts]
+    others: set[str] = set()
     for count in (waiting, 0):
-        with Lockstep(model, list(lasts), batches, waiting=count) as runs:
+        others.clear()
+        with suppress(StuckError), Lockstep(model, list(lasts), batches, waiting=count) as runs:
             for path, rows in lasts.items():
-                _refit_layer(model, path, rows, runs)
+                if not _refit_layer(model, path, rows, runs):
+                    others.add(paths[path])
             if runs.agree():  # always, where none waited
-                return
+                break
         for path, state in zip(lasts, before, strict=True):
             model.get_submodule(path).load_state_dict(state)
+    return frozenset(others)
 
 
-def _refit_layer(model: nn.Module, path: str, rows: KeptRows, runs: Lockstep) -> None:
+def _refit_layer(model: nn.Module, path: str, rows: KeptRows, runs: Lockstep) -> bool:
+    """Refit a layer, unless other rows reach it; whether the same did."""
     last = model.get_submodule(path)
     stage = Stage.of(last)
     weight, _ = stage.read(last)
     prior = weight.flatten(2)  # (G, O, D)
     width = prior.shape[-1]
     moments = RunningMoments.empty(stage.groups, width + stage.outputs, weight.device)
+    same = True
     for number, targets in enumerate(rows.batches):
         queue = iter(targets)
 
         def see(x: Tensor, queue: Iterator[Tensor] = queue) -> None:
-            y = next(queue).double()
-            start = 0
+            nonlocal same
+            y, start = next(queue, None), 0
             for part in patch_rows(stage, x, most=rows.wanted.most):
                 end = start + part.shape[1]
-                moments.add(torch.cat([part, y[:, start:end]], -1))
+                if y is None or end > y.shape[1]:
+                    same = False
+                    return
+                moments.add(torch.cat([part, y[:, start:end].double()], -1))
                 start = end
+            same = same and y is not None and start == y.shape[1]
 
         runs.visit(number, path, len(targets), see)
+        if not same or next(queue, None) is not None:
+            return False
     mean, covariance = moments.mean, moments.covariance
     seen, cross = covariance[..., :width, :width], covariance[..., width:, :width]
     matrix = _fit(cross, seen, prior, moments.count)
     bias = mean[..., width:] - (matrix @ mean[..., :width, None])[..., 0]
     built = stage.build(matrix.unflatten(-1, weight.shape[2:]), bias, last)
     last.load_state_dict(built.state_dict())
+    return True
 
 
 def _fit(cross: Tensor, seen: Tensor, prior: Tensor, count: int) -> Tensor:

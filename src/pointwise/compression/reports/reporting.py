@@ -62,7 +62,7 @@ def make_report(
         after=_totals(after, times and times[1]),
         targets=_targets(budget, before, after, times),
         unit=known.unit,
-        notes=(*known.notes, *_order_note(known)),
+        notes=(*known.notes, *_order_note(known), *_routing_note(known, chosen, errors)),
     )
 
 
@@ -73,6 +73,18 @@ def _order_note(known: Measured) -> tuple[str, ...]:
     return (
         f"The weights of convolutions lie channels-last: that alone made it {ratio:.2f} times as "
         "fast, and costs nothing.",
+    )
+
+
+def _routing_note(
+    known: Measured, chosen: Sequence[Candidate], errors: Mapping[str, float]
+) -> tuple[str, ...]:
+    alone = [one.path for one in chosen if one.form is not None and one.path not in errors]
+    if not known.batches or not alone:
+        return ()
+    return (
+        f"Not refitted to what they get, nor measured: {', '.join(alone)}. The model chooses by "
+        "values what reaches them, and other rows may reach them now.",
     )
 
 

@@ -24,14 +24,16 @@ def check_given(model: nn.Module, example: Example, samples: int) -> None:
 
     Raises:
         TypeError: If the model is no module.
-        ValueError: If the example holds no sample, or none are to be taken; or if the model has
-            lazy layers, or parameters that were made in inference mode.
+        ValueError: If the example holds no sample, or none are to be taken; or if the model is a
+            compiled one, or has lazy layers, or parameters that were made in inference mode.
 
     Example:
         >>> check_given(nn.Linear(3, 2), torch.ones(1, 3), 100)
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
+        raise ValueError("model must be the one before torch.compile: compile what comes out here")
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise ValueError(f"model must know its sizes, its {name} is lazy: run it once first")
@@ -39,6 +41,8 @@ def check_given(model: nn.Module, example: Example, samples: int) -> None:
             raise ValueError(
                 f"model must be made outside of torch.inference_mode(), its {name} was made in it"
             )
+    if example is None:
+        raise ValueError("example must be an input of the model, got None")
     if type(samples) is not int or samples < 1:
         raise ValueError(f"samples must be a whole number above 0, got {samples!r}")
     if batch_size(example) == 0:

@@ -102,7 +102,12 @@ class EnergyLoss:
         tensors = [t for t in outputs_of(result).values() if t.is_floating_point() and t.ndim]
         if not tensors:
             raise DataError("the model must put out at least one tensor of numbers, got none")
-        flat = torch.cat([t.flatten(1) if t.ndim > 1 else t[:, None] for t in tensors], 1)
+        alike: dict[int, list[Tensor]] = {}
+        for t in tensors:  # not all begin with the axis of the samples: states, boxes
+            alike.setdefault(len(t), []).append(t.flatten(1) if t.ndim > 1 else t[:, None])
+        return torch.stack([self._of(torch.cat(parts, 1)) for parts in alike.values()]).sum()
+
+    def _of(self, flat: Tensor) -> Tensor:
         flat = flat.masked_fill(~flat.isfinite(), 0)  # what is masked tells nothing
         seen = flat.detach().double()
         count, total = self._seen.get(seen.shape[1], (0, 0.0))

@@ -59,7 +59,8 @@ def kept_buffers(model: nn.Module, *, norms: bool = True) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for module, name, value, was in before:
-                if not value.is_meta and not torch.equal(value, was):
+                plain = value.layout == torch.strided and not value.is_meta
+                if plain and not torch.equal(value, was):
                     value.copy_(was)
                 if not isinstance(module, torch.jit.ScriptModule):  # which swaps none
                     module._buffers[name] = value

@@ -135,6 +135,7 @@ def measure(
         'energy'
     """
     chosen = _forms(forms)
+    exclude = exclude if isinstance(exclude, str) else tuple(exclude)  # read more than once
     check_given(model, example, samples)
     _check_errors(errors, data)
     with torch.inference_mode(False), own_random_state(seed), kept_buffers(model):

@@ -17,6 +17,7 @@ from pointwise.compression.statistics.fisher import Loss, tapped
 from pointwise.compression.statistics.patches import input_rows, output_rows, patch_rows, patch_sum
 from pointwise.compression.statistics.running import RunningMoments
 from pointwise.errors import DataError, first_line
+from pointwise.inspection.copying import computed_tensors
 from pointwise.surgery.equivalence import Example, call, evaluating
 
 LARGEST_PATCH = 2304
@@ -130,6 +131,7 @@ def gather_moments(
         most = most_positions(Stage.of(layer)) if callable(most_positions) else most_positions
         gatherers[path] = _Gatherer(layer, largest_patch, most)
     samples = 0
+    before = {id(t) for t in computed_tensors(model)}
     handles = [
         gatherer.layer.register_forward_hook(gatherer.hook(loss is not None), with_kwargs=True)
         for gatherer in gatherers.values()
@@ -143,6 +145,9 @@ def gather_moments(
             handle.remove()
     if samples == 0:
         raise DataError("data must hold at least one sample, got none")
+    if loss is not None and any(id(t) not in before for t in computed_tensors(model)):
+        with evaluating(model), torch.no_grad():
+            call(model, batch)  # so that activations which it keeps hold no graph
     scale = 1.0 if loss is None else loss.scale(samples)
     return {path: one.result(path, samples, scale) for path, one in gatherers.items()}
 

@@ -83,8 +83,10 @@ def keep_rows(
         return hook
 
     hooks = {path: keeping(path, want) for path, want in wanted.items()}
-    for number, batch in enumerate(batches):  # noqa: B007 - the hooks read the number
+    for number, batch in enumerate(batches):
         run_hooked(model, hooks, batch)
+        for rows in kept.values():  # of layers that some batches do not reach
+            rows.batches += [[] for _ in range(number + 1 - len(rows.batches))]
     return kept
 
 
