@@ -56,7 +56,7 @@ USE = {
         "predict price-model houses.csv --out price-model", "a table is written as .csv"
     ),
     "predictions nowhere": Bad(
-        "predict price-model houses.csv --out no/p.csv", "no/p.csv: cannot be written"
+        "predict price-model houses.csv --out no/p.csv", "no/p.csv: there is no folder no"
     ),
     "no report": Bad("report price-model", "price-model was written without report.json"),
     "a report over a part of the model": Bad(

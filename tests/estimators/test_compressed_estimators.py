@@ -19,6 +19,7 @@ from pointwise.estimators import (
     PointwiseClassifier,
     PointwiseRegressor,
     Segmenter,
+    class_scores,
     compressed_estimator,
     load,
     save,
@@ -55,7 +56,8 @@ def compressed(model: Any, x: Any, share: float = 0.7) -> Compressed:
         inputs = torch.from_numpy(x)
     else:
         inputs = torch.from_numpy(model.pixels_.read(x)).float()
-    return compress(model.network_, Budget(macs=share), inputs[:1], data=inputs)
+    scores = class_scores(model)
+    return compress(model.network_, Budget(macs=share), inputs[:1], data=inputs, logits=scores)
 
 
 def predicted(model: Any, x: Any) -> Any:
@@ -63,6 +65,20 @@ def predicted(model: Any, x: Any) -> Any:
 
 
 each = pytest.mark.parametrize("name", ["classes", "numbers", "images", "masks"])
+
+
+@each
+def test_class_scores_are_those_that_the_model_predicts_by(name: str) -> None:
+    model, x = fitted(name)
+    scores = class_scores(model)
+    if name == "numbers":
+        assert scores is False
+        return
+    assert scores is not False
+    inputs = x if name == "classes" else model.pixels_.read(x)
+    with torch.no_grad():
+        shares = scores(model.network_(torch.from_numpy(inputs).float())).softmax(1)
+    np.testing.assert_allclose(shares, model.predict_proba(x), rtol=1e-4, atol=1e-5)
 
 
 @each

@@ -41,7 +41,10 @@ class Contents:
         """
         data, entry, where = self.files[name], self.config["files"].get(name), self.folder / name
         if entry is None:
-            raise ModelFileError(f"the model in {self.folder} was written without {name}")
+            raise ModelFileError(
+                f"the model in {self.folder} was written without {name}: only `pointwise fit` "
+                "writes one"
+            )
         if data is None:
             raise ModelFileError(f"{where} is missing: {REMEDY}")
         if data.startswith(b"version https://git-lfs"):
