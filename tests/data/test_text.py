@@ -409,3 +409,9 @@ def test_columns_stay_text_and_dates_keep_their_order_where_an_earlier_file_said
     assert table.day_first == {"d": True}
     told = read_table(write("d\n23/04/2023\n01/02/2023\n"), day_first={"d": False})
     assert told.day_first == {"d": True}
+
+
+def test_points_are_no_thousands_where_an_earlier_file_held_numbers(write: Write) -> None:
+    path = write("a;b\n76.586;x\n980;y\n")
+    assert values(read_table(path, texts=["b"]))["a"] == [76.586, 980.0]
+    assert values(read_table(path, texts=[]))["a"] == [76.586, 980.0]

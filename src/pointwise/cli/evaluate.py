@@ -1,7 +1,5 @@
 """``pointwise evaluate``: how good a model is on rows whose targets are known."""
 
-from typing import Any
-
 from pointwise.cli import options
 from pointwise.cli.images import evaluate_images, image_model, refuse_given, table_model
 from pointwise.cli.tables import read_for_model, warnings_said
@@ -27,20 +25,13 @@ def evaluate(
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns, score, take_apart
 
-    reading: dict[str, Any] = {
-        "columns": columns,
-        "separator": separator,
-        "decimal": decimal,
-        "encoding": encoding,
-        "missing": missing,
-    }
+    reading = options.as_reading(columns, separator, decimal, encoding, missing)
     if image_model(model, data, {f"--{name}": value for name, value in reading.items()}):
         evaluate_images(model, data, labels=labels, masks=masks, as_json=json)
         return
     refuse_given({"--labels": labels, "--masks": masks}, f"for images only, {data} is none")
     estimator, config = table_model(model), read_config(model)
     targets = config["targets"]
-    reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
     frame, x = read_for_model(model, estimator, data, targets, **reading)
     check_columns(frame, targets, "target")
     part = take_apart(

@@ -1,7 +1,7 @@
 """``pointwise fit``: a table, images or the labelled pixels of rasters, to a model."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -158,13 +158,7 @@ def fit(
         times=time,
         progress=not json,
     )
-    reading: dict[str, Any] = {
-        "columns": columns,
-        "separator": separator,
-        "decimal": decimal,
-        "encoding": encoding,
-        "missing": missing,
-    }
+    reading = options.as_reading(columns, separator, decimal, encoding, missing)
     of_tables = {"--time": time, **{f"--{name}": value for name, value in reading.items()}}
     of_images = {
         "--masks": masks,
@@ -204,6 +198,5 @@ def fit(
         fit_images(images, training, out, as_json=json)
         return
     refuse_given({**of_images, "--labels": labels}, f"for images only, {source} is none")
-    reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
     table = AskedTable(source, reading, target, task, drop, valid, test)
     fit_table(table, usual, out, resume=resume, as_json=json)

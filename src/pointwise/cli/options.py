@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,38 @@ Missing = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]
+
+
+def as_reading(
+    columns: str | None,
+    separator: str | None,
+    decimal: str | None,
+    encoding: str | None,
+    missing: str | None,
+) -> dict[str, Any]:
+    """Put together what a command line says of a table's file.
+
+    Args:
+        columns: Names of the columns, with commas between them.
+        separator: Between fields.
+        decimal: Decimal mark.
+        encoding: Of its text.
+        missing: Further values that stand for none, with commas between them.
+
+    Returns:
+        The arguments of ``read_table``.
+
+    Example:
+        >>> as_reading("a,b", None, None, None, "-999")["missing"]
+        ['-999']
+    """
+    return {
+        "columns": split_names(columns),
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "missing": split_names(missing),
+    }
 
 
 def split_names(text: str | None) -> list[str] | None:

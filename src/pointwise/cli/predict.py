@@ -108,13 +108,7 @@ def predict(
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns
 
-    reading: dict[str, Any] = {
-        "columns": columns,
-        "separator": separator,
-        "decimal": decimal,
-        "encoding": encoding,
-        "missing": missing,
-    }
+    reading = options.as_reading(columns, separator, decimal, encoding, missing)
     only_tables = {"--keep": keep, **{f"--{name}": value for name, value in reading.items()}}
     asked = MapOptions(proba, spread, interval, nodata, compress, memory, variable, preview)
     if "images" not in read_config(model) and wants_map(data, out):
@@ -138,7 +132,6 @@ def predict(
         known, classifies = (hasattr(estimator, n) for n in ("held_out_errors_", "classes_"))
         check_interval(interval, known=known, classifies=classifies)
     kept = list(dict.fromkeys(options.split_names(keep) or []))
-    reading |= {"columns": options.split_names(columns), "missing": options.split_names(missing)}
     frame, x = read_for_model(model, estimator, one, [*targets, *kept], **reading)
     check_columns(frame, kept, "--keep")
     with warnings_said():

@@ -48,7 +48,7 @@ def read_table(
     decimal: str | None = None,
     encoding: str | None = None,
     missing: Sequence[str] | None = None,
-    texts: Collection[str] = (),
+    texts: Collection[str] | None = None,
     day_first: Mapping[str, bool] | None = None,
 ) -> TableFile:
     """Read a table from a file, or one that scikit-learn bundles.
@@ -68,7 +68,8 @@ def read_table(
         encoding: Such as "cp1252", instead of what is recognised.
         missing: Further values that stand for none, such as "-999": compared as numbers in columns
             of numbers, as text among texts.
-        texts: Names of columns of a text file whose values stay text, whatever they look like.
+        texts: Names of columns of a text file whose values stay text, whatever they look like. In
+            all others a point is a decimal point then, never one between thousands.
         day_first: Whether the day comes before the month, by name of a column of a text file, where
             no value of it tells.
 

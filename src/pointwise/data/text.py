@@ -72,12 +72,13 @@ class Known:
     Args:
         missing: Further values that stand for none.
         texts: Names of columns whose values stay text, whatever they look like: those that were
-            text in an earlier file, of which this one may hold only some levels.
+            text in an earlier file, of which this one may hold only some levels. ``None`` if there
+            is no such file, whose other columns were not.
         day_first: Whether the day comes before the month in columns of dates, where no value tells.
     """
 
     missing: Sequence[str] = ()
-    texts: Collection[str] = ()
+    texts: Collection[str] | None = None
     day_first: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -120,7 +121,8 @@ def read_text(
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(sample, whole)
             layout, header, notes = _recognise(path, encoding, text, whole, options)
-            grouped = not options.decimal and layout.separator == ";"
+            new = known.texts is None and not options.decimal
+            grouped = new and layout.separator == ";"
             frame = parse_rows(layout, _columns_of_text(header, known, grouped=grouped))
         except UnicodeError as error:
             problem = _describe(error)
@@ -194,7 +196,7 @@ def _columns_of_text(header: Header, known: Known, *, grouped: bool) -> list[int
     found = {at for at, texts in enumerate(present) if texts and are_codes(texts)}
     if grouped:
         found |= {at for at, texts in enumerate(present) if are_grouped(texts)}
-    found |= {at for at, name in enumerate(header.names) if name in known.texts}
+    found |= {at for at, name in enumerate(header.names) if name in (known.texts or ())}
     return sorted(found)
 
 
@@ -213,7 +215,7 @@ def _understand(
                 column,
                 decimal,
                 known.missing,
-                text=name in known.texts,
+                text=name in (known.texts or ()),
                 grouped=grouped,
                 day_first=known.day_first.get(name),
             )

@@ -105,7 +105,7 @@ class EnergyLoss:
         alike: dict[int, list[Tensor]] = {}
         for t in tensors:  # not all begin with the axis of the samples: states, boxes
             alike.setdefault(len(t), []).append(t.flatten(1) if t.ndim > 1 else t[:, None])
-        return torch.stack([self._of(torch.cat(parts, 1)) for parts in alike.values()]).sum()
+        return sum((self._of(torch.cat(parts, 1)) for parts in alike.values()), torch.zeros(()))
 
     def _of(self, flat: Tensor) -> Tensor:
         flat = flat.masked_fill(~flat.isfinite(), 0)  # what is masked tells nothing
