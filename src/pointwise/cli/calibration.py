@@ -139,16 +139,18 @@ def _of_folder(
 
     estimator = load(folder)
     known: dict[str, Any] = {"estimator": estimator, "folder": folder}
+    scores = class_scores(estimator)
     if isinstance(estimator, ImageClassifier | Segmenter):
         inputs = None if data is None else _images(estimator, data, shape, seed)
-        return Subject(network, shape, inputs, _itself, **known)
-    inputs = None if data is None else _rows(estimator, folder, data, seed)
-    if hasattr(estimator, "classes_"):
-        scores: Any = class_scores(estimator)
+    else:
+        inputs = None if data is None else _rows(estimator, folder, data, seed)
+    if scores:
         return Subject(network, shape, inputs, scores, **known)
-    members = estimator.network_.mlp.members
+    fitted: Any = estimator.network_
     note = "Errors are shares of the variance of the predicted values, halved."
-    return Subject(network, shape, inputs, _values(members), note if data else "", **known)
+    return Subject(
+        network, shape, inputs, _values(fitted.mlp.members), note if data else "", **known
+    )
 
 
 def _values(members: int) -> "Callable[[Any], Tensor]":

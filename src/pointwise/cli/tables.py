@@ -42,11 +42,11 @@ def read_for_model(
 
     coded, classes = model.coding_.columns, getattr(model, "classes_", None)
     levels = {c.name: frozenset(c.levels) for c in coded if c.kind == "category"}
-    if classes is not None and classes.dtype.kind in "OU":
-        levels[read_config(folder)["targets"][0]] = frozenset(classes)
-    before = read_config(folder).get("reading", {})
+    config = read_config(folder)
+    named = classes is not None and classes.dtype.kind in "OU"  # classes are texts
+    texts = [*levels, *(config["targets"] if named else [])]
     asked = {name: value for name, value in reading.items() if value is not None}
-    table = read_table(data, **{**before, **asked}, texts=levels)
+    table = read_table(data, **{**config.get("reading", {}), **asked}, texts=texts)
     for note in table.notes:
         say(note)
     for name in levels.keys() & table.frame.columns:

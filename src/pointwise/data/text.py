@@ -208,7 +208,7 @@ def _understand(
 
     found: dict[str, list[str]] = {}
     for position, name in enumerate(frame.columns):
-        column = frame.iloc[:, position]
+        column = raw = frame.iloc[:, position]
         findings: list[str] = []
         if is_object_dtype(column.dtype) or is_string_dtype(column.dtype):
             column, findings = understand_column(
@@ -221,7 +221,8 @@ def _understand(
             )
         column, gone = take_out(column, known.missing)
         findings += [f"{text!r} read as missing" for text in gone]
-        frame.isetitem(position, column.array)
+        if column is not raw:
+            frame.isetitem(position, column.array)
         for finding in dict.fromkeys(findings):
             found.setdefault(finding, []).append(name)
     return found

@@ -2,8 +2,8 @@
 
 import copy
 import json
-import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -15,6 +15,7 @@ from pointwise.data.table import as_table
 from pointwise.errors import DifferenceError, ModelFileError
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
+from pointwise.training.objective import mixed_scores
 
 if TYPE_CHECKING:
     from pointwise.compression.compress import Compressed
@@ -103,13 +104,7 @@ def class_scores(model: TableEstimator | ImageEstimator) -> "Logits":
         return _itself
     if not hasattr(model, "classes_"):
         return False
-    members = model.network_.mlp.members
-
-    def scores(output: Any) -> Tensor:
-        each: Tensor = output.unflatten(1, (members, -1)).log_softmax(2)
-        return each.logsumexp(1) - math.log(members)
-
-    return scores
+    return partial(mixed_scores, members=model.network_.mlp.members)
 
 
 def _itself(output: Any) -> Any:

@@ -67,6 +67,25 @@ class SquaredError:
         return members
 
 
+def mixed_scores(output: Tensor, members: int) -> Tensor:
+    """Class scores of an ensemble: the logarithms of the members' mean probabilities.
+
+    Args:
+        output: Scores of every member, ``(N, members * K)``.
+        members: Number of members.
+
+    Returns:
+        Scores ``(N, K)``.
+
+    Example:
+        >>> import torch
+        >>> mixed_scores(torch.zeros(1, 4), 2).exp()
+        tensor([[0.5000, 0.5000]])
+    """
+    each: Tensor = output.unflatten(1, (members, -1)).log_softmax(2)
+    return each.logsumexp(1) - math.log(members)
+
+
 @dataclass(frozen=True)
 class CrossEntropy:
     """Cross-entropy of class numbers; the ensemble predicts its members' mean probabilities.
@@ -91,9 +110,7 @@ class CrossEntropy:
 
     def score(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of the members' mean probability on each row, ``(N,)``."""
-        log_proba = output.unflatten(1, (self.members, -1)).log_softmax(2)
-        mean = log_proba.logsumexp(1) - math.log(self.members)
-        return F.nll_loss(mean, target, reduction="none")
+        return F.nll_loss(mixed_scores(output, self.members), target, reduction="none")
 
 
 @dataclass(frozen=True)
