@@ -25,6 +25,7 @@ from pointwise.compression.allocation.latency import (
 )
 from pointwise.compression.budget import Budget, count_costs
 from pointwise.compression.compress import Compressed, compress
+from pointwise.compression.fitting.recover import Recovery
 from pointwise.compression.layers import find_layers
 from pointwise.compression.plans.files import load, save
 from pointwise.compression.statistics.measure import measure
@@ -105,7 +106,7 @@ def timed_by_macs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(home, "time_candidates", candidates)
 
-    def lay(model: nn.Module, example: Example) -> Laid:
+    def lay(model: nn.Module, example: Example, *, exclude: Sequence[str]) -> Laid:
         seconds = float(count_costs(model, example).macs)
         return Laid(model, seconds, seconds)
 
@@ -249,7 +250,7 @@ def test_a_model_that_needs_its_memory_order_keeps_it() -> None:
 def channels_last_wins(timed_by_macs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Laying weights channels-last takes a third off, and the final timing says the same."""
 
-    def lay(model: nn.Module, example: Example) -> Laid:
+    def lay(model: nn.Module, example: Example, *, exclude: Sequence[str]) -> Laid:
         seconds = float(count_costs(model, example).macs)
         found = lay_fastest(model, example, timer=LastTimer())
         return replace(found, given_s=seconds, seconds=seconds * 2 / 3)
@@ -269,7 +270,10 @@ def test_a_memory_order_may_be_all_that_it_takes(tmp_path: Path) -> None:
     assert all(map(lies_last, kernels(done.model)))
     assert_close(done.model(example), model(example))
     note = done.report.notes[-1]
-    assert note.startswith("The weights of convolutions lie channels-last: that alone made it 1.50")
+    assert note == (
+        "The weights of convolutions lie channels-last and 2 batch norms are folded into the "
+        "layers beside them: that alone made it 1.50 times as fast, and costs no accuracy."
+    )
     (target,) = done.report.targets
     assert target.met
     save(done, tmp_path / "small")
@@ -292,3 +296,65 @@ def test_what_is_quicker_than_need_be_is_made_again(monkeypatch: pytest.MonkeyPa
     chosen = choose(known, Budget(latency=0.5))
     share = sum(one.macs for one in chosen) / known.whole.macs
     assert 0.95 * 0.5 / 0.7 <= share <= 0.5 / 0.7
+
+
+class FoldedTimer:
+    """Says that a model without norms takes half as long, in any memory order."""
+
+    def __init__(self) -> None:
+        self.share = 1.0
+
+    def __call__(self, calls: Mapping[str, Any], *, seconds: float) -> dict[str, list[float]]:
+        shares = {"before": 1.0, "after": self.share}
+        self.share = 0.5  # the memory order is timed first
+        return {name: [shares.get(name, 1.0)] for name in calls}
+
+
+@pytest.fixture
+def folding_wins(timed_by_macs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folding norms takes a tenth off, and the rest of the time is that of multiply-adds."""
+
+    def lay(model: nn.Module, example: Example, *, exclude: Sequence[str]) -> Laid:
+        seconds = float(count_costs(model, example).macs)
+        found = lay_fastest(model, example, exclude=exclude, timer=FoldedTimer())
+        return replace(found, given_s=seconds, seconds=seconds * 0.9)
+
+    def times(
+        model: nn.Module, other: nn.Module, example: Example, **_: Any
+    ) -> tuple[list[float], list[float]]:
+        share = count_costs(other, example).macs / count_costs(model, example).macs
+        return [1.0], [0.9 * share]
+
+    monkeypatch.setattr(sys.modules[measure.__module__], "lay_fastest", lay)
+    monkeypatch.setattr(sys.modules[compress.__module__], "time_models", times)
+    monkeypatch.setattr(choosing, "time_models", times)
+
+
+@pytest.mark.usefixtures("folding_wins")
+@pytest.mark.parametrize("recover", [None, Recovery(epochs=1, batch_size=16)])
+def test_norms_are_folded_when_all_else_is_done(tmp_path: Path, recover: Recovery | None) -> None:
+    model, example, batches = made(MODELS["residual"])
+    done = compress(model, Budget(latency=0.6), example, data=batches, recover=recover)
+    assert done.plan.folded == ("stem.1", "body.1", "body.4")
+    assert done.plan.layers
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in done.model.modules())
+    assert done.report.after.params == sum(p.numel() for p in done.model.parameters())
+    (target,) = done.report.targets
+    assert target.met
+    assert any(note.startswith("3 batch norms are folded") for note in done.report.notes)
+    save(done, tmp_path / "small")
+    again = load(tmp_path / "small", made(MODELS["residual"])[0])
+    assert_close(again(example), done.model(example), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("folding_wins")
+def test_what_is_excluded_keeps_its_norms() -> None:
+    model, example, batches = made(MODELS["residual"])
+    done = compress(model, Budget(latency=0.8), example, data=batches, exclude=["body"])
+    assert done.plan.folded == ("stem.1",)
+    assert done.model.body[1].running_mean is not None
+
+
+def test_norms_stay_where_that_is_no_slower() -> None:
+    model, example, _ = made(MODELS["residual"])
+    assert lay_fastest(model, example, timer=LastTimer(0.99)).folded is None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
@@ -63,11 +64,46 @@ def test_a_plan_says_how_weights_lie():
     assert lies_last(kernel)
 
 
-def test_plans_of_the_first_version_are_read():
+@pytest.mark.parametrize(
+    ("version", "lacking"),
+    [(1, ("channels_last", "folded", "offsets")), (2, ("folded", "offsets"))],
+)
+def test_plans_of_older_versions_are_read(version, lacking):
     plan = compressed().plan
-    old = {**json.loads(plan.to_json()), "version": 1}
-    del old["channels_last"]
-    assert Plan.from_json(json.dumps(old)) == dataclasses.replace(plan, version=1)
+    old = {**json.loads(plan.to_json()), "version": version}
+    for name in lacking:
+        del old[name]
+    assert Plan.from_json(json.dumps(old)) == dataclasses.replace(plan, version=version)
+
+
+def normed() -> nn.Sequential:
+    conv = nn.Conv2d(3, 6, 3, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 2, 1)).eval()
+
+
+def test_a_plan_takes_folded_norms_out():
+    model = normed().requires_grad_(False).double()
+    plan = Plan((), "Sequential", folded=("1",), offsets=("0", "3"))
+    built = Plan.from_json(plan.to_json()).apply(model)
+    assert [type(one).__name__ for one in built] == ["Conv2d", "Identity", "ReLU", "Conv2d"]
+    assert not any(module.training for module in built.modules())
+    bias = built[0].bias
+    assert (bias.shape, bias.dtype, bias.requires_grad) == ((6,), torch.float64, False)
+    assert model[0].bias is None
+    torch.testing.assert_close(built[3].bias, model[3].bias)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan((), "Net", folded=("0",)), "a batch norm '0' as the plan has (of a Net), it has a C"),
+        (Plan((), "Net", folded=("9",)), "a batch norm '9' as the plan has (of a Net), it has no"),
+        (Plan((), "Net", offsets=("1",)), "a layer '1' as the plan has (of a Net), it has a Batch"),
+    ],
+)
+def test_what_is_folded_must_be_there(plan, message):
+    with pytest.raises(ModelFileError, match=re.escape(f"model must have {message}")):
+        plan.apply(normed())
 
 
 def test_stages_are_described_in_short():
@@ -153,8 +189,8 @@ DAMAGED = {
         "p must have the format 'pointwise compression plan', got 'x'",
     ),
     "newer": (
-        lambda plan: entry(entry(plan, "version", value=3), "package", value="9.0"),
-        "p has version 3, this pointwise reads up to 2: install pointwise 9.0 or newer",
+        lambda plan: entry(entry(plan, "version", value=4), "package", value="9.0"),
+        "p has version 4, this pointwise reads up to 3: install pointwise 9.0 or newer",
     ),
     "lacking": (lambda plan: entry(plan, "model", value=None), "p lacks 'model'" + AGAIN),
     "too much": (

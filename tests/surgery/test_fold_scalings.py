@@ -12,7 +12,7 @@ from pointwise.nn.conv import ConvNormActivation, Projection
 from pointwise.nn.image import ImageNetwork, ImageScale
 from pointwise.nn.norm import BatchNorm, FrozenBatchNorm
 from pointwise.nn.pointwise import PointwiseConv
-from pointwise.surgery.fold import fold
+from pointwise.surgery.fold import fold, fold_norms
 
 ROWS, TOKENS = torch.randn(5, 4), torch.randn(3, 4, 7)
 IMAGE, VOLUME = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 5, 5, 5)
@@ -202,3 +202,20 @@ def test_a_scale_without_offset_goes_through_padding():
     x = torch.randn(2, 8, 8, 4)
     folded, _ = check_folded(randomised(Scaled()), x, dtype=torch.float64)
     assert type(folded.scale) is nn.Identity
+
+
+def test_norms_alone_leave_every_other_layer():
+    layers = [nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.Conv2d(6, 3, 1), nn.Dropout(), nn.ReLU()]
+    net = randomised(nn.Sequential(ImageScale([0.4] * 4, [0.2] * 4), *layers))
+    folded, _ = fold_norms(net, IMAGE)
+    assert kinds(folded) == [*kinds(net)[:2], "Identity", *kinds(net)[3:]]
+    torch.testing.assert_close(folded(IMAGE), net(IMAGE))
+
+
+def test_excluded_modules_keep_their_norms():
+    net = randomised(nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU()))
+    folded, swaps = fold_norms(net, IMAGE, exclude=["0"])
+    assert kinds(folded) == kinds(net)
+    assert "'0' is excluded" in swaps[0].reason
+    with pytest.raises(ValueError, match="the model has no '7'"):
+        fold_norms(net, IMAGE, exclude=["7"])

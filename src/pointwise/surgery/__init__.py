@@ -11,7 +11,7 @@ from pointwise.surgery.convolutionalize import convolutionalize, densify
 from pointwise.surgery.dense.classifier import AsRows, DenseClassifier, Grid, ShiftAndStitch
 from pointwise.surgery.dense.crops import CropDifference, crop_difference
 from pointwise.surgery.equivalence import Difference, Equivalence, check_equivalent
-from pointwise.surgery.fold import fold
+from pointwise.surgery.fold import fold, fold_norms
 from pointwise.surgery.layouts import channels_first
 from pointwise.surgery.refusals import refusal
 from pointwise.surgery.replace import Rule, replace, replace_named
@@ -39,6 +39,7 @@ __all__ = [
     "densify",
     "describe",
     "fold",
+    "fold_norms",
     "refusal",
     "replace",
     "replace_named",

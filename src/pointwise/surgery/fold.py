@@ -1,7 +1,7 @@
 """Fold what inference need not compute: norms, scalings, chains, parallel branches, dropout."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,16 @@ from pointwise.surgery.equivalence import call
 from pointwise.surgery.folding.branches import merge_branches
 from pointwise.surgery.folding.chains import merge_chains
 from pointwise.surgery.folding.dropouts import remove_dropouts
-from pointwise.surgery.folding.neighbours import fold_scalings
+from pointwise.surgery.folding.neighbours import fold_batch_norms, fold_scalings
 from pointwise.surgery.folding.network import Findings, Network, Step
 from pointwise.surgery.folding.scalings import scaling
 from pointwise.surgery.holders import held_outside
 from pointwise.surgery.replace import replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap, describe
 
-RULES: tuple[Callable[[Network], Findings], ...] = (
+Rules = tuple[Callable[[Network], Findings], ...]
+
+RULES: Rules = (
     remove_dropouts,
     fold_scalings,
     merge_branches,
@@ -77,6 +79,62 @@ def fold(
         >>> print(folded[1], "|", swaps[1])
         Identity() | 1: BatchNorm2d(4) -> Identity (folded into '0')
     """
+    return _fold(model, example, RULES, {}, in_place=in_place, atol=atol, rtol=rtol)
+
+
+def fold_norms(
+    model: nn.Module,
+    example: Any,
+    *,
+    exclude: Sequence[str] = (),
+    in_place: bool = False,
+    atol: float = 0.0,
+    rtol: float | None = None,
+) -> tuple[nn.Module, list[Swap]]:
+    """Fold batch norms alone: every other layer stays where it is, and keeps its sizes.
+
+    Args:
+        model: As for ``fold``.
+        example: As for ``fold``.
+        exclude: Paths of modules that are to stay as they are, with all that is in them.
+        in_place: As for ``fold``.
+        atol: As for ``fold``.
+        rtol: As for ``fold``.
+
+    Returns:
+        As for ``fold``.
+
+    Raises:
+        ValueError: As for ``fold``, or if the model has no module of an excluded path.
+        DifferenceError: As for ``fold``.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)).eval()
+        >>> folded, _ = fold_norms(net, torch.randn(1, 3, 8, 8))
+        >>> [type(layer).__name__ for layer in folded]
+        ['Conv2d', 'Identity', 'Conv2d']
+    """
+    modules = dict(model.named_modules())
+    for path in exclude:
+        if path not in modules:
+            raise ValueError(f"exclude must hold paths of modules, the model has no {path!r}")
+    kept = {part for path in exclude for part in modules[path].modules()}
+    stay = {path: "is excluded" for path, module in modules.items() if module in kept}
+    rules = (fold_batch_norms,)
+    return _fold(model, example, rules, stay, in_place=in_place, atol=atol, rtol=rtol)
+
+
+def _fold(
+    model: nn.Module,
+    example: Any,
+    rules: Rules,
+    stay: dict[str, str],
+    *,
+    in_place: bool,
+    atol: float,
+    rtol: float | None,
+) -> tuple[nn.Module, list[Swap]]:
     for path, module in model.named_modules():
         if module.training:
             where = f"{path!r} ({type(module).__name__})" if path else type(module).__name__
@@ -84,12 +142,12 @@ def fold(
                 f"model must be in evaluation mode, got training mode in {where}: "
                 "call model.eval() first"
             )
-    held = held_outside(model, copied=not in_place)
+    held = {**held_outside(model, copied=not in_place), **stay}
     reference = copy_model(model) if in_place else model
     work = _Work(model if in_place else copy_model(model), example, held)
     with unchanged_on_error(model):
         try:
-            for rule in RULES:
+            for rule in rules:
                 work.apply(rule)
         except FlowError as error:
             _check_example(model, example)

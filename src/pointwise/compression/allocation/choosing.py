@@ -60,7 +60,7 @@ def _choose_by_time(
         for name, limit in limits.given().items():
             if found.costs[name] > limit:
                 check_met(budget, met=False)
-        model = blank_model(laid.model, known.layers, found.chosen)
+        model = blank_model(laid.timed, known.layers, found.chosen)
         share = time_share(*time_models(known.model, model, known.example, timer=timer))
         this = (max(0.0, share - asked), found.error, found.chosen)
         again = best is not None and best[2] == found.chosen

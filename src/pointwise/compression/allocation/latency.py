@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.compression.allocation.candidates import Candidate, LayerCandidates, spread
+from pointwise.compression.folding import fold_away
 from pointwise.compression.forms.stages import Axes
 from pointwise.compression.forms.table import FORMS
 from pointwise.compression.plans.plan import PlannedLayer
@@ -45,8 +46,8 @@ quick_turns: Timer = partial(take_turns, fewest=5, most=25)
 MODEL_S = 1.5
 """Seconds to time whole models."""
 
-ORDER_GAIN = 0.02
-"""Share of the time that another memory order must save to be taken."""
+FREE_GAIN = 0.02
+"""Share of the time that another memory order, or the lack of norms, must save to be taken."""
 
 ORDER_RTOL = 1e-3
 """What outputs in another memory order may differ by: a wrong view of memory differs by all."""
@@ -59,39 +60,69 @@ class Laid:
     Attributes:
         model: The given model itself, or a copy whose convolutions' weights lie channels-last.
         given_s: The least seconds of the given one.
-        seconds: The least seconds of this one.
+        seconds: The least seconds of this one, without its norms if they are folded.
         last: Paths of modules whose input lies channels-last.
+        folded: The same without its batch norms, if that is faster.
     """
 
     model: nn.Module
     given_s: float
     seconds: float
     last: frozenset[str] = frozenset()
+    folded: nn.Module | None = None
+
+    @property
+    def timed(self) -> nn.Module:
+        """What takes these seconds."""
+        return self.model if self.folded is None else self.folded
 
 
-def lay_fastest(model: nn.Module, example: Example, *, timer: Timer = take_turns) -> Laid:
-    """Find the memory order of a model's convolutions in which it is fastest.
+def lay_fastest(
+    model: nn.Module,
+    example: Example,
+    *,
+    exclude: Sequence[str] = (),
+    timer: Timer = take_turns,
+) -> Laid:
+    """Find the memory order in which a model is fastest, and whether it is faster without norms.
 
-    Another order costs nothing, and tells how long the layers take that could be cheaper.
+    Neither costs any accuracy, and both tell how long the layers take that could be cheaper.
 
     Args:
         model: The model; it is left as it is.
         example: An input.
+        exclude: Paths of modules that no norm is folded into, or out of.
         timer: Times calls against one another.
 
     Returns:
-        The model, or a channels-last copy that is faster and gives the same.
+        The model, or a channels-last copy that is faster and gives the same; and another without
+        batch norms, if that is faster still.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 8))
         >>> lay_fastest(model, torch.ones(1, 8)).model is model
         True
     """
+    laid = _in_the_fastest_order(model, example, timer)
+    folded = fold_away(laid.model, example, exclude=exclude)
+    if not folded.norms or _parameters(folded.model) > _parameters(laid.model):
+        return laid
+    before, after = time_models(laid.model, folded.model, example, timer=timer)
+    if time_share(before, after) >= 1 - FREE_GAIN:
+        return laid
+    return replace(laid, seconds=min(after), folded=folded.model)
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _in_the_fastest_order(model: nn.Module, example: Example, timer: Timer) -> Laid:
     other = copy_model(model)
     if lay_channels_last(other) and _gives_the_same(model, other, example):
         before, after = time_models(model, other, example, timer=timer)
         seconds = min(before)
-        if time_share(before, after) < 1 - ORDER_GAIN:
+        if time_share(before, after) < 1 - FREE_GAIN:
             return Laid(other, seconds, min(after), _read_last(other, example))
     else:
         seconds = time_model(model, example, timer=timer)
@@ -191,7 +222,7 @@ def _step(one: Candidate) -> int:
 def _timed(
     laid: Laid, layer: LayerCandidates, cache: dict[object, float], timer: Timer
 ) -> LayerCandidates:
-    module, last = laid.model.get_submodule(layer.layer.path), layer.layer.path in laid.last
+    module, last = laid.timed.get_submodule(layer.layer.path), layer.layer.path in laid.last
     seconds = dict.fromkeys(layer.candidates, 0.0)
     for shape in layer.layer.calls:
         keys = {one: _key(layer, one, shape, module, last) for one in layer.candidates}

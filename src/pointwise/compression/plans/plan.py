@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from pointwise.compression.plans.plan_schema import FORMAT, VERSION, decode_plan
 from pointwise.errors import ModelFileError, first_line
 from pointwise.inspection.copying import copy_model
 from pointwise.modelfiles._json import encode_object
+from pointwise.surgery.folding.maps import LINEAR_MAPS, with_offset
+from pointwise.surgery.folding.scalings import Scaling, is_batch_norm, scaling
 from pointwise.surgery.replace import replace_named
 from pointwise.surgery.spelling.orders import lay_channels_last
 from pointwise.surgery.swap import describe
@@ -87,6 +89,8 @@ class Plan:
         layers: Those that were replaced; all others are as they were.
         model: Name of the class of the original model, for people.
         channels_last: Whether the weights of convolutions lie channels-last, to be faster.
+        folded: Paths of batch norms that are folded into their neighbours.
+        offsets: Paths of layers, among the new ones too, that have an offset for that.
         version: Of the plan file.
         package: Version of this package that made it.
 
@@ -108,6 +112,8 @@ class Plan:
     layers: tuple[PlannedLayer, ...]
     model: str
     channels_last: bool = False
+    folded: tuple[str, ...] = ()
+    offsets: tuple[str, ...] = ()
     version: int = VERSION
     package: str = ""
 
@@ -127,6 +133,8 @@ class Plan:
             "package": self.package,
             "model": self.model,
             "channels_last": self.channels_last,
+            "folded": self.folded,
+            "offsets": self.offsets,
             "layers": [asdict(layer) for layer in self.layers],
         }
         return encode_object(whole, "the plan").decode()
@@ -157,7 +165,13 @@ class Plan:
             for one in found["layers"]
         )
         return cls(
-            layers, found["model"], found["channels_last"], found["version"], found["package"]
+            layers,
+            found["model"],
+            found["channels_last"],
+            tuple(found["folded"]),
+            tuple(found["offsets"]),
+            found["version"],
+            found["package"],
         )
 
     def apply(self, model: nn.Module) -> nn.Module:
@@ -180,18 +194,31 @@ class Plan:
         model = copy_model(model)
         if self.channels_last:
             lay_channels_last(model)
-        if not planned:
-            return model
+        modules = dict(model.named_modules())
+        built = _replaced(model, {p: one.build(modules[p]) for p, one in planned.items()})
+        modules = dict(built.named_modules())
+        norms = {path: self._rest(path, modules.get(path)) for path in self.folded}
+        layers = {path: self._with_offset(path, modules.get(path)) for path in self.offsets}
+        return _replaced(built, {**norms, **layers})
 
-        def rule(path: str, module: nn.Module) -> nn.Module | None:
-            return planned[path].build(module) if path in planned else None
+    def _rest(self, path: str, module: nn.Module | None) -> nn.Module:
+        """What is left of a batch norm without what it does to channels."""
+        known = None if module is None or not is_batch_norm(module) else scaling(module)
+        if module is None or not isinstance(known, Scaling):
+            self._refuse(path, "a batch norm", module)
+        return known.rest.train(module.training)
 
-        built, swaps = replace_named(model, rule, in_place=True)
-        for swap in swaps:
-            if swap.after is None and swap.path in planned:
-                where = repr(swap.path)
-                raise ModelFileError(f"{where} of the model cannot be replaced: {swap.reason}")
-        return built
+    def _with_offset(self, path: str, module: nn.Module | None) -> nn.Module:
+        if not isinstance(module, LINEAR_MAPS):
+            self._refuse(path, "a layer", module)
+        return with_offset(module)
+
+    def _refuse(self, path: str, wanted: str, module: nn.Module | None) -> NoReturn:
+        got = "no such module" if module is None else f"a {describe(module)}"
+        raise ModelFileError(
+            f"model must have {wanted} {path!r} as the plan has (of a {self.model}), it has {got}: "
+            "build it as it was when it was compressed"
+        )
 
     def _check(self, layer: PlannedLayer, module: nn.Module | None, model: str) -> None:
         """Refuse a layer that is not there, or that the stages cannot stand for."""
@@ -224,6 +251,18 @@ def describe_stages(stages: tuple[Stage, ...], bias: bool) -> str:
         'Linear(8, 2) and Linear(2, 4)'
     """
     return _in_a_row(PlannedLayer("", "", (), stages, bias).build(nn.Linear(1, 1, device="meta")))
+
+
+def _replaced(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
+    """The model with other modules at some places; it is changed."""
+    if not new:
+        return model
+    built, swaps = replace_named(model, lambda path, _: new.get(path), in_place=True)
+    for swap in swaps:
+        if swap.after is None and swap.path in new:
+            where = repr(swap.path)
+            raise ModelFileError(f"{where} of the model cannot be replaced: {swap.reason}")
+    return built
 
 
 def _in_a_row(layers: nn.Sequential) -> str:

@@ -9,11 +9,14 @@ from pointwise.compression.forms.stages import Stage
 from pointwise.errors import ModelFileError
 
 FORMAT = "pointwise compression plan"
-VERSION = 2
+VERSION = 3
 """Of the plan file; a newer one may hold what this version cannot build."""
 
-SINCE_2 = {"channels_last": False}
-"""Entries that plans of version 1 lack, and what they mean there."""
+SINCE: dict[int, dict[str, Any]] = {
+    2: {"channels_last": False},
+    3: {"folded": [], "offsets": []},
+}
+"""Entries that plans of older versions lack, and what that means there."""
 
 REMEDY = "copy the folder again from its source, or compress again"
 
@@ -57,8 +60,9 @@ def decode_plan(text: str, where: str) -> dict[str, Any]:
             f"{where} has version {version}, this pointwise reads up to {VERSION}: install "
             f"pointwise {package if isinstance(package, str) else version} or newer"
         )
-    if version == 1:
-        found = {**SINCE_2, **found}
+    if type(version) is int:
+        for since, entries in SINCE.items():
+            found = {**entries, **found} if version < since else found
     _check(found, PLAN, where)
     for place, layer in enumerate(found["layers"]):
         _check_layer(layer, f"{where}: layers[{place}]")
@@ -98,6 +102,10 @@ SIZE = ("be a whole number above 0", _is_size)
 SIZES = ("be a list of whole numbers above 0", _is_sizes)
 COUNTS = ("be a list of whole numbers, none below 0", _is_counts)
 TEXT = ("be a text", _is_text)
+PATHS = (
+    "be a list of texts",
+    lambda value: isinstance(value, list) and all(map(_is_text, value)),
+)
 FLAG = ("be true or false", lambda value: isinstance(value, bool))
 
 PLAN: Rules = {
@@ -106,6 +114,8 @@ PLAN: Rules = {
     "package": TEXT,
     "model": TEXT,
     "channels_last": FLAG,
+    "folded": PATHS,
+    "offsets": PATHS,
     "layers": ("be a list", lambda value: isinstance(value, list)),
 }
 LAYER: Rules = {

@@ -7,6 +7,7 @@ from torch import nn
 from pointwise.compression.allocation.candidates import Candidate
 from pointwise.compression.allocation.latency import summary, time_share
 from pointwise.compression.budget import Budget, Costs
+from pointwise.compression.folding import Folded
 from pointwise.compression.forms.stages import Stage
 from pointwise.compression.plans.plan import Plan, PlannedLayer
 from pointwise.compression.reports.report import CompressionReport, LayerRow, Target, Totals
@@ -16,24 +17,32 @@ from pointwise.surgery.swap import describe
 Times = tuple[Sequence[float], Sequence[float]]
 
 
-def make_plan(known: Measured, built: nn.Module, chosen: Sequence[Candidate]) -> Plan:
+def make_plan(
+    known: Measured, built: nn.Module, final: Folded, chosen: Sequence[Candidate]
+) -> Plan:
     """Say what became of each layer.
 
     Args:
         known: What is known of the given model.
-        built: The compressed model.
+        built: The compressed model, with the norms of the given one.
+        final: The same with the norms folded, where they were.
         chosen: What each layer became.
 
     Returns:
         The plan.
     """
-    layers = tuple(_planned(built, one) for one in chosen if one.form is not None)
-    return Plan(layers, type(known.model).__name__, channels_last=known.base is not known.model)
+    return Plan(
+        tuple(_planned(built, one) for one in chosen if one.form is not None),
+        type(known.model).__name__,
+        channels_last=known.base is not known.model,
+        folded=final.norms,
+        offsets=final.offsets,
+    )
 
 
 def make_report(
     known: Measured,
-    built: nn.Module,
+    final: Folded,
     chosen: Sequence[Candidate],
     budget: Budget,
     after: Costs,
@@ -44,7 +53,7 @@ def make_report(
 
     Args:
         known: What is known of the given model.
-        built: The compressed model.
+        final: The compressed model.
         chosen: What each layer became.
         budget: What was asked for.
         after: What the compressed model costs.
@@ -57,22 +66,33 @@ def make_report(
     before = known.whole
     return CompressionReport(
         model=type(known.model).__name__,
-        rows=_rows(known, built, chosen, errors),
+        rows=_rows(known, final.model, chosen, errors),
         before=_totals(before, times and times[0]),
         after=_totals(after, times and times[1]),
         targets=_targets(budget, before, after, times),
         unit=known.unit,
-        notes=(*known.notes, *_order_note(known), *_routing_note(known, chosen, errors)),
+        notes=(*known.notes, *_free_note(known, final), *_routing_note(known, chosen, errors)),
     )
 
 
-def _order_note(known: Measured) -> tuple[str, ...]:
-    if known.laid is None or known.base is known.model:
+def _free_note(known: Measured, final: Folded) -> tuple[str, ...]:
+    """What made the model faster and costs no accuracy."""
+    if known.laid is None:
         return ()
+    said = []
+    if known.base is not known.model:
+        said.append("The weights of convolutions lie channels-last")
+    if final.norms:
+        count = len(final.norms)
+        norms = "a batch norm is" if count == 1 else f"{count} batch norms are"
+        said.append(f"{norms} folded into the layers beside {'it' if count == 1 else 'them'}")
+    if not said:
+        return ()
+    text = " and ".join(said)
     ratio = known.laid.given_s / known.laid.seconds
     return (
-        f"The weights of convolutions lie channels-last: that alone made it {ratio:.2f} times as "
-        "fast, and costs nothing.",
+        f"{text[0].upper()}{text[1:]}: that alone made it {ratio:.2f} times as fast, and costs no "
+        "accuracy.",
     )
 
 

@@ -161,7 +161,7 @@ def measure(
             pick = pick_scores(model, batches[0], logits)
             layers = correct_errors(model, layers, batches, moments=moments, unit=unit, pick=pick)
             notes.append("Predicted errors are corrected by those of candidates that were tried.")
-        laid = lay_fastest(model, example) if timed else None
+        laid = lay_fastest(model, example, exclude=exclude) if timed else None
         if laid is not None:
             layers = time_candidates(laid, layers)
     return Measured(

@@ -79,6 +79,14 @@ def scaled_before(layer: nn.Module, scale: Tensor, shift: Tensor | None) -> nn.M
     return write(layer, fold_affine(read(layer), scale.repeat_interleave(k), wide, before=True))
 
 
+def with_offset(layer: nn.Module) -> nn.Module:
+    """The layer with an offset, of zeros if it has none."""
+    known = read(layer)
+    if known.bias is not None:
+        return layer
+    return write(layer, known._replace(bias=known.weight.new_zeros(known.c_out)))
+
+
 def merged_first(first: nn.Module, second: nn.Module) -> nn.Module:
     """A layer and the pointwise one after it as one; it takes the place of the first."""
     return write(first, compose(read(first), read(second)))

@@ -1,11 +1,13 @@
 """Scalings of channels, batch norms above all, into the linear layers before or after them."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from pointwise.surgery.flow import Call
 from pointwise.surgery.folding.maps import scaled_after, scaled_before, takes_offsets
 from pointwise.surgery.folding.network import Findings, Network, Step
-from pointwise.surgery.folding.scalings import Scaling
+from pointwise.surgery.folding.scalings import Scaling, is_batch_norm
 
 
 def fold_scalings(network: Network) -> Findings:
@@ -17,8 +19,25 @@ def fold_scalings(network: Network) -> Findings:
     Returns:
         A step for each of them, and the reasons for the others.
     """
+    return _find(network, network.scalings)
+
+
+def fold_batch_norms(network: Network) -> Findings:
+    """Find the batch norms that can be folded, and no other scalings.
+
+    Args:
+        network: The network.
+
+    Returns:
+        A step for each of them, and the reasons for the others.
+    """
+    modules = network.modules
+    return _find(network, {p: s for p, s in network.scalings.items() if is_batch_norm(modules[p])})
+
+
+def _find(network: Network, scalings: Mapping[str, Scaling | str]) -> Findings:
     findings = Findings()
-    for path, known in network.scalings.items():
+    for path, known in scalings.items():
         found = _fold(network, path, known)
         if isinstance(found, str):
             findings.reasons[path] = found

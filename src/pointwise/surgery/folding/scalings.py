@@ -54,6 +54,19 @@ class Scaling:
         return self.shift is None or not bool(self.shift.any())
 
 
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a module is a batch norm, or holds one and plain parts that follow it.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        Whether it is; subclasses, whose forward may differ, are none.
+    """
+    name = (type(module).__module__, type(module).__name__)
+    return type(module) in (*BATCH_NORMS, FrozenBatchNorm) or name in LIKE_BATCH_NORM
+
+
 def scaling(module: nn.Module) -> Scaling | str | None:
     """How a module scales channels in evaluation mode.
 
@@ -66,7 +79,7 @@ def scaling(module: nn.Module) -> Scaling | str | None:
     """
     known: Any = module
     name = (type(module).__module__, type(module).__name__)
-    if type(module) in (*BATCH_NORMS, FrozenBatchNorm) or name in LIKE_BATCH_NORM:
+    if is_batch_norm(module):
         return _of_batch_norm(known)
     if isinstance(module, _BatchNorm):
         base = next(kind.__name__ for kind in type(module).__mro__[1:] if "Norm" in kind.__name__)
