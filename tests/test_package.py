@@ -77,8 +77,8 @@ PUBLIC = {
     "pointwise.surgery": (
         "AsRows CropDifference DenseClassifier Difference Equivalence Grid InPlaceOf Rule "
         "ShiftAndStitch SplitAttention Swap channels_first check_equivalent convolutionalize "
-        "crop_difference densify describe fold fold_norms refusal replace replace_named respell restore "
-        "to_conv to_linear to_pointwise to_torch"
+        "crop_difference densify describe fold fold_norms refusal replace replace_named respell "
+        "restore to_conv to_linear to_pointwise to_torch"
     ),
     "pointwise.errors": (
         "CheckpointError DataError DataWarning DifferenceError FlowError ModelFileError "
