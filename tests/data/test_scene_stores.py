@@ -1,5 +1,6 @@
 """NetCDF, HDF5 and Zarr as scenes: which variables are bands, and where their pixels lie."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,26 @@ def test_each_variable_has_its_fill_value(tmp_path: Path) -> None:
     assert_reads(to_netcdf(data, tmp_path / "a"), values, missing)
 
 
+@pytest.mark.parametrize(
+    ("fills", "dtype", "missing", "told"),
+    [
+        ({"_FillValue": np.float32("nan"), "missing_value": np.float32(-9)}, "f4", [-9], -9),
+        ({"_FillValue": np.int16(3), "missing_value": np.int16(4)}, "i2", [3, 4], 3),
+        ({"missing_value": np.array([5, 6], "i2")}, "i2", [5, 6], 5),
+        ({"_FillValue": np.float32("nan")}, "f4", [], np.nan),
+        ({"missing_value": "none"}, "i2", [], None),
+    ],
+)
+def test_every_fill_value_is_missing(
+    fills: Any, dtype: str, missing: Any, told: float | None, tmp_path: Path
+) -> None:
+    values = (numbers(2, dtype="int16") % 20 - 10).astype(dtype)
+    path = to_zarr(variables(values, **fills), tmp_path / "a")
+    assert_reads(path, values, np.isin(values, missing))
+    with open_scene(path) as scene:
+        np.testing.assert_equal([band.nodata for band in scene.bands], [told, told])
+
+
 @each_store
 def test_nan_is_missing(store: Callable[[Any, Path], Path], tmp_path: Path) -> None:
     values = numbers(2, dtype="float32")
@@ -194,6 +215,54 @@ def test_a_written_transform_keeps_rotation(tmp_path: Path) -> None:
     with open_scene(path) as scene:
         assert scene.grid.transform == tuple(turned)[:6]
         assert scene.grid.crs is not None
+
+
+CUTS: dict[str, Callable[[Any], Any]] = {
+    "cut": lambda data: data.isel(y=slice(5, 30), x=slice(7, 20)),
+    "flipped": lambda data: data.isel(y=slice(None, None, -1)),
+    "coarser": lambda data: data.isel(y=slice(36)).coarsen(y=2, x=2, boundary="trim").mean(),
+    "one row": lambda data: data.isel(y=slice(4, 5)),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_coordinates_count_where_a_written_transform_is_stale(
+    cut: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    data = variables(numbers(2, dtype="float32"))
+    data.spatial_ref.attrs["GeoTransform"] = "500000 30 0 5000000 0 -30"
+    part = cut(data)
+    with open_scene(to_netcdf(part, tmp_path / "a")) as scene:
+        a, b, c, d, e, f = scene.grid.transform
+    assert (b, d) == (0, 0)
+    for values, step, first in ((part.x.values, a, c), (part.y.values, e, f)):
+        np.testing.assert_allclose(first + step * (np.arange(len(values)) + 0.5), values, atol=1e-6)
+
+
+def test_a_written_transform_counts_where_coordinates_agree(tmp_path: Path) -> None:
+    data = variables(numbers(2, dtype="float32"))
+    data = data.assign_coords(x=X.astype(np.float32), y=Y.astype(np.float32))
+    data.spatial_ref.attrs["GeoTransform"] = "500000.001 30 0 5000000.001 0 -30"
+    with open_scene(to_netcdf(data, tmp_path / "a")) as scene:
+        assert scene.grid.transform == (30, 0, 500000.001, 0, -30, 5000000.001)
+
+
+def test_a_store_that_gdal_wrote_bottom_up(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    values, path = numbers(1, dtype="float32"), tmp_path / "a.nc"
+    if "netCDF" not in rasterio.drivers.raster_driver_extensions().values():
+        pytest.skip("GDAL writes no netCDF")
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(30, 0, 5e5, 0, -30, 5e6)}
+    shape = {"count": 1, "height": 37, "width": 41, "dtype": "float32"}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **shape, **place) as out:
+        out.write(values)
+    importlib.import_module("rasterio.shutil").copy(tmp_path / "a.tif", path, driver="netCDF")
+    with open_scene(path) as scene:
+        got, _ = scene.read(slice(None), slice(None))
+        a, _, c, _, e, f = scene.grid.transform
+    for row, column in ((0, 0), (30, 5)):
+        x, y = 5e5 + 30 * (column + 0.5), 5e6 - 30 * (row + 0.5)
+        assert got[0, int((y - f) / e), int((x - c) / a)] == values[0, row, column]
 
 
 def test_south_up(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ class StoreFile:
             rows, columns = find_axes(file, first)
             self._axes = (rows, columns)
             self.bands = _bands(file, data, self._layers)
+            held = [data[name] for name in self._layers.variables]
+            self._fills = [_fills(one) for one in held] * (len(self.bands) // len(held))
             self.grid = grid_of(file, data, first, rows, columns)
             self.block = _block(first, rows, columns)
             self.full = all(is_full(band) for band in self.bands)
@@ -101,7 +103,8 @@ class StoreFile:
                 f"({first_line(error)})"
             ) from error
         for n, plane in enumerate(planes):
-            mark_value(plane, self.bands[bands[n]].nodata, missing[n])
+            for fill in self._fills[bands[n]]:
+                mark_value(plane, fill, missing[n])
             values[n] = plane
 
     def close(self) -> None:
@@ -172,14 +175,17 @@ def _dtype(array: xr.DataArray) -> np.dtype[Any]:
 
 
 def _nodata(array: xr.DataArray) -> float | None:
-    """Give the fill value; unpacked values are NaN there."""
-    for key in _FILL:
-        value = array.attrs.get(key)
-        if value is not None and np.size(value) == 1:
-            number = np.asarray(value).item()
-            if isinstance(number, int | float):
-                return fitting_nodata(number, array.dtype)
-    return None
+    """Give the first fill value that is no NaN, which is missing anyway."""
+    fills = _fills(array)
+    return next((fill for fill in fills if fill == fill), fills[0])
+
+
+def _fills(array: xr.DataArray) -> tuple[float | None, ...]:
+    """Give all fill values, none as ``None``; unpacked values are NaN there."""
+    told = [np.ravel(array.attrs[key]).tolist() for key in _FILL if key in array.attrs]
+    numbers = [one for some in told for one in some if isinstance(one, int | float)]
+    fills = (fitting_nodata(number, array.dtype) for number in numbers)
+    return tuple(dict.fromkeys(fill for fill in fills if fill is not None)) or (None,)
 
 
 def _block(array: xr.DataArray, rows: str, columns: str) -> tuple[int, int]:
