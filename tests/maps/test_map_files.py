@@ -56,7 +56,8 @@ def test_the_map_is_that_of_the_array_on_the_same_grid(tmp_path, height, width, 
     scene = write_raster(tmp_path / "scene.tif", values, **profile)
     summary = map_to(tmp_path / "map.tif", scene, asked=asked, memory_mb=16)
     expected = array_map(small_model(), values, asked=asked)
-    np.testing.assert_array_equal(read_map(tmp_path / "map.tif"), expected)
+    share = 0 if asked == "class" else 1e-6  # products of other sizes may sum in another order
+    np.testing.assert_allclose(read_map(tmp_path / "map.tif"), expected, rtol=share, atol=0)
     with rasterio.open(scene) as given, rasterio.open(tmp_path / "map.tif") as made:
         assert (made.crs, made.transform, made.shape) == (given.crs, given.transform, given.shape)
         assert [size % 16 for size in made.block_shapes[0]] == [0, 0]
