@@ -248,10 +248,11 @@ def test_without_halide_a_larger_network_says_so(monkeypatch: pytest.MonkeyPatch
 class WritesAndAdds(nn.Module):
     """A branch that begins in place: what is added is not what the branch was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *first: nn.Module) -> None:
         super().__init__()
         self.stem = nn.Conv2d(8, 8, 3, padding=1)
         self.branch = nn.Sequential(
+            *first,
             nn.ReLU(inplace=True),
             nn.Conv2d(8, 16, 1),
             nn.ReLU(inplace=True),
@@ -265,10 +266,21 @@ class WritesAndAdds(nn.Module):
 
 
 @each_engine
-def test_what_begins_in_place_stays_in_place(engine: Engine) -> None:
-    net, x = WritesAndAdds().eval(), torch.randn(2, 8, 16, 16)
+@pytest.mark.parametrize(
+    ("first", "where"),
+    [
+        ([], "branch.1"),
+        ([nn.Dropout()], "branch.2"),
+        ([nn.Sequential(nn.Identity(), nn.Dropout2d())], "branch.2"),
+    ],
+    ids=["at once", "after a dropout", "after two that pass on"],
+)
+def test_what_begins_in_place_stays_in_place(
+    engine: Engine, first: list[nn.Module], where: str
+) -> None:
+    net, x = WritesAndAdds(*first).eval(), torch.randn(2, 8, 16, 16)
     compiled = compile_(net, example=x, engine=engine)
-    assert [part.path for part in compiled.parts] == ["stem", "branch.1"]
+    assert [part.path for part in compiled.parts] == ["stem", where]
     torch.testing.assert_close(compiled(x), outputs(net, x), atol=1e-5, rtol=1e-5)
 
 

@@ -37,6 +37,31 @@ class Twice(nn.Module):
         return self.two(self.conv(self.one(self.conv(x)).relu())).relu()
 
 
+class Writing(nn.Module):
+    """What the norm read is written into afterwards, perhaps through a view of it."""
+
+    def __init__(self, part: slice = slice(None)) -> None:
+        super().__init__()
+        self.norm, self.conv, self.part = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), part
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x * 2
+        y = self.norm(h)
+        h[:, self.part].add_(1)
+        return self.conv(y) + h
+
+
+class Broadcast(nn.Module):
+    """A sum of four channels and one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
 class Looking(Fork):
     """Its way depends on the values."""
 
@@ -153,6 +178,24 @@ REFUSED = {
         Twice(),
         "one: before it: 'conv' is called at other places too; "
         "after it: 'relu' in the model's forward reads it",
+    ),
+    "written into later": (
+        Writing(),
+        "norm: before it: it reads the result of 'mul', not a linear layer alone; after it: 'add' "
+        "writes into its input afterwards",
+    ),
+    "a part written into later": (
+        Writing(slice(2)),
+        "norm: before it: it reads the result of 'mul', not a linear layer alone; after it: 'add' "
+        "writes into its input afterwards",
+    ),
+    "broadcast branch": (
+        nn.Sequential(Broadcast(), nn.Dropout()),
+        "0: its branches are not merged: the input is added to another number of channels",
+    ),
+    "torch's encoder layer": (
+        nn.Sequential(nn.Flatten(2), nn.TransformerEncoderLayer(64, 2, 16, batch_first=True)),
+        "1.norm1: torch's fused operator of encoder layers reads its weights",
     ),
     "data-dependent": (
         Looking(),

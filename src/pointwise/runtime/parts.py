@@ -5,7 +5,7 @@ PyTorch; one of a single matrix only where it is measured to be faster.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,14 @@ from pointwise.inspection.timing import Timer
 from pointwise.runtime.chain import Chain, Concat, Residual, Step
 from pointwise.runtime.compiled import CompiledChain
 from pointwise.runtime.lines import lines_of
-from pointwise.runtime.lowering import READERS, Reading, UnreadableError, join, read
+from pointwise.runtime.lowering import (
+    DROPOUTS,
+    READERS,
+    Reading,
+    UnreadableError,
+    join,
+    read,
+)
 from pointwise.runtime.simplify import simplify
 from pointwise.runtime.trial import compare, short_turns
 
@@ -35,6 +42,9 @@ WORTH_S = 1e-3
 SINGLE_MAP = "a single map gains nothing by fusion"
 
 SINGLE_MATRIX = "a single matrix, which gains too little by fusion"
+
+PASSING = (nn.Identity, *DROPOUTS)
+"""In evaluation these give back what they are given: what follows writes into that."""
 
 MakeCallable = Callable[[Chain, torch.dtype], CompiledChain]
 
@@ -226,14 +236,14 @@ class _Finder:
             inner = _joined(path, name)
             if inner in self._done:
                 continue
-            if _writes_its_input(child) or not self._take((inner,), (child,)):
+            if _write_their_input([child]) or not self._take((inner,), (child,)):
                 self.visit(child, inner)
 
     def _split(self, module: nn.Module, path: str, line: list[str]) -> None:
         """Cut a line into maximal runs."""
         modules = [module.get_submodule(name) for name in line]
         start = 0
-        while start < len(line) and _writes_its_input(modules[start]):
+        while start < len(line) and _write_their_input(modules[start:]):
             start += 1  # others may read what it writes
         while start < len(line):
             length = _run_length(modules[start:])
@@ -263,11 +273,18 @@ class _Finder:
         return True
 
 
-def _writes_its_input(module: nn.Module) -> bool:
-    """Whether it begins in place: what it is given is then another for all who read it."""
-    if type(module) is nn.Sequential and len(module):
-        return _writes_its_input(module[0])
-    return bool(getattr(module, "inplace", False))
+def _write_their_input(modules: Iterable[nn.Module]) -> bool:
+    """Whether a line begins in place: what it is given is then another for all who read it."""
+    first = next((one for one in _leaves(modules) if type(one) not in PASSING), None)
+    return bool(getattr(first, "inplace", False))
+
+
+def _leaves(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for module in modules:
+        if type(module) is nn.Sequential:
+            yield from _leaves(module)
+        else:
+            yield module
 
 
 def _joined(path: str, name: str) -> str:

@@ -192,6 +192,8 @@ def _branch(network: Network, term: str | None, carrier: nn.Module) -> Affine | 
         return "keeps all positions, another branch does not"
     channels = read(carrier).c_in // taps(carrier)
     known = network.scalings[term] if term is not None else None
+    if channels != read(carrier).c_out:
+        return "is added to another number of channels"
     if known is None:
         scale, shift = next(carrier.parameters()).new_ones(channels, dtype=torch.float64), None
     elif isinstance(known, str):

@@ -97,6 +97,9 @@ def _into_layers_after(
         return f"{type(known.rest).__name__} follows in the same module"
     reached: set[Call] = set()
     for call in calls:
+        writer = network.written_later(call, call.inputs[0])
+        if writer is not None and type(known.rest) is nn.Identity:
+            return writer
         sinks = network.sinks[call]
         if sinks.blocked is not None:
             return sinks.blocked

@@ -6,11 +6,20 @@ from typing import Any
 
 from torch import nn
 
-from pointwise.surgery.flow import Call, Flow, trace_flow
+from pointwise.surgery.flow import Call, Flow, Value, trace_flow
 from pointwise.surgery.folding.following import Sinks, follow
 from pointwise.surgery.folding.maps import LINEAR_MAPS, channel_axis
 from pointwise.surgery.folding.scalings import Scaling, scaling
 from pointwise.surgery.refusals import refusal, subclass_refusal
+
+VIEWS = frozenset(
+    (
+        *("as_strided", "chunk", "detach", "diagonal", "expand", "expand_as", "flatten", "movedim"),
+        *("narrow", "permute", "reshape", "select", "slice", "split", "split_with_sizes"),
+        *("squeeze", "t", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as"),
+    )
+)
+"""Operators whose result may lie in the memory of what they read."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,44 @@ class Network:
     def refusal(self, path: str) -> str | None:
         """Why a module must not be changed; ``None`` if nothing speaks against it."""
         module = self.modules[path]
-        reason = refusal(module) or self.held.get(path)
+        reason = refusal(module) or self.held.get(path) or self._fused.get(path)
         if reason is None and path in self.linears:
             reason = subclass_refusal(module, LINEAR_MAPS)
         if reason is None and any(p.is_meta for p in module.parameters(recurse=False)):
             reason = "is on the meta device: there are no values to fold"
         return reason or self._tie(path) or self.flow.read_elsewhere(path)
+
+    @cached_property
+    def _fused(self) -> dict[str, str]:
+        """What torch's own encoder layers hand to one fused operator, where nothing watches it."""
+        reason = "torch's fused operator of encoder layers reads its weights"
+        return {
+            f"{path}.{name}".strip("."): reason
+            for path, layer in self.modules.items()
+            if isinstance(layer, nn.TransformerEncoderLayer)
+            for name in ("self_attn.out_proj", "linear1", "linear2", "norm1", "norm2")
+        }
+
+    def written_later(self, call: Call, value: Value) -> str | None:
+        """What writes into a value in place after a call, also through views; ``None`` if nothing.
+
+        Args:
+            call: The call.
+            value: One of its inputs.
+
+        Returns:
+            The operator, in words.
+        """
+        began = [op.number for op in self.flow.operators if call in self.flow.around(op.call)]
+        same = {value}
+        for operator in self.flow.operators:
+            if same.isdisjoint(operator.reads):
+                continue
+            if operator.name.endswith("_") and operator.number > max(began, default=-1):
+                return f"{str(operator)!r} writes into its input afterwards"
+            if str(operator) in VIEWS:
+                same.update(operator.writes)
+        return None
 
     def _tie(self, path: str) -> str | None:
         for name, parameter in self.modules[path].named_parameters(recurse=False):
