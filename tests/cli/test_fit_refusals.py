@@ -36,6 +36,7 @@ FILES = {
     "missing file": Bad(
         "fit huoses.csv --target price", "no file 'huoses.csv': did you mean 'houses.csv'"
     ),
+    "a name that looks like an emoji": Bad("fit :smile:.csv --target y", "no file ':smile:.csv'"),
     "unknown bundled name": Bad(
         "fit diabetis --target y", "no file 'diabetis': did you mean 'diabetes'"
     ),

@@ -329,6 +329,16 @@ def test_a_missing_channel_makes_its_position_missing(engine: Engine) -> None:
 
 
 @each_engine
+def test_the_first_missing_score_wins_as_in_pytorch(engine: Engine) -> None:
+    x = torch.randn(6, 500)
+    x[torch.rand(6, 500) < 0.2] = NAN
+    x[:, 7], x[:, 8] = NAN, -math.inf
+    chain = Chain(6, [Scale(torch.zeros(6), torch.ones(6), torch.zeros(6)), Argmax()])
+    got = CompiledChain(chain, engine=engine)(x[None])
+    torch.testing.assert_close(got[0, 0], x.argmax(0))
+
+
+@each_engine
 def test_lookup_takes_the_last_row_for_unseen_codes(engine: Engine) -> None:
     table = numbers(5, 3)
     codes = torch.tensor([[0.0], [3.0], [-1.0], [4.0]])

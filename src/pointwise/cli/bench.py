@@ -119,7 +119,7 @@ def _print_races(title: str, found: "Bench") -> None:
                 "" if run.speedup is None else str(run.speedup),
                 end_section=i + 1 == len(race.runs),
             )
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 def _input(race: "Race") -> str:

@@ -349,4 +349,4 @@ def _print_swaps(title: str, swaps: "Sequence[Swap]") -> None:
     for swap in swaps:
         cells = (swap.path or "(the model)", swap.before, swap.after or "left alone", swap.reason)
         table.add_row(*map(escape, cells), style=None if swap.after else "dim")
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)

@@ -236,7 +236,7 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[speed]:.1f} Mpx/s"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -297,7 +297,7 @@ def _print_classes(summary: "MapSummary", plan: "Output") -> None:
     for code, count, _ in rows[:MOST_LINES]:
         shown = escape(str(plan.codes[code]))
         table.add_row(str(code), shown, f"{count:,}", share(count, valid) if valid else "-")
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
     if len(rows) > MOST_LINES:
         print_line(f"and {len(rows) - MOST_LINES} classes more")
 

@@ -14,7 +14,7 @@ def say(sentence: str, *, error: bool = False) -> None:
     """Tell a person something on standard error; only an error's text may carry markup."""
     head, _, rest = sentence.partition("[/] ") if error else ("", "", sentence)
     text = f"{head}[/] {escape(rest)}" if error else escape(sentence)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+    Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(text)
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -40,12 +40,12 @@ def print_scores(title: str, rows: Sequence[tuple[str, Mapping[str, float], floa
         cells = [figure(metrics[name]) for name in names]
         took = [] if seconds is None else [f"{seconds:.1f}"]
         table.add_row(escape(model), *cells, *took, style="bold" if i == 0 else None)
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 def print_line(line: str) -> None:
     """Print one line of a result on standard output."""
-    Console(soft_wrap=True, highlight=False, markup=False).print(line)
+    Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(line)
 
 
 def figure(value: float) -> str:

@@ -26,7 +26,7 @@ def with_progress(epochs: Iterable[Epoch], most: int, unit: str) -> Iterator[Epo
         TextColumn(f"{unit} {{task.fields[now]:.4g}}, best {{task.fields[best]:.4g}}"),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:

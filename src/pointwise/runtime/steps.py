@@ -317,6 +317,7 @@ class StepWriter(Writer):
         best[p, n] = (hl.i32(0), hm.number(-3.4e38))
         e, top = x.at(replace(self.here, o=over.x)), best[p, n]
         above = hl.strict_float(top[1] < e)
+        above = above | (hm.is_missing(e) & ~hm.is_missing(top[1]))  # the first NaN, as in PyTorch
         best[p, n] = (hl.select(above, over.x, top[0]), hl.select(above, e, top[1]))
         self.stages.append(Stage(best, 2, False, None, [over]))
         return Value(lambda at: hl.cast(hl.Int(64), best[at.p, n][0]), 1, 1)
