@@ -293,6 +293,27 @@ def test_the_example_is_left_as_it_is(last: nn.Module) -> None:
     assert torch.equal(x, before)
 
 
+class Counting(WritesAndAdds):
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("engine", ["auto", "chunks"])
+def test_compiling_leaves_no_trace_in_buffers(engine: Engine) -> None:
+    net, x = Counting().eval(), torch.randn(2, 8, 16, 16)
+    compiled = compile_(net, example=x, engine=engine)
+    assert net.calls == 0
+    compiled(x)
+    assert compiled.run.calls == 1
+
+
 class GivesSeveral(nn.Module):
     """A mapping, as segmentation models of torchvision give it."""
 

@@ -17,9 +17,10 @@ from pointwise.compression.folding import Folded, fold_away
 from pointwise.compression.plans.plan import Plan
 from pointwise.compression.reports.report import CompressionReport
 from pointwise.compression.reports.reporting import make_plan, make_report
-from pointwise.compression.statistics.isolation import kept_buffers, own_random_state
+from pointwise.compression.statistics.isolation import own_random_state
 from pointwise.compression.statistics.measure import SAMPLES, Errors, Measured, measure
 from pointwise.compression.statistics.scores import Logits
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.surgery.equivalence import Example, evaluating
 
 Evaluate = Callable[[nn.Module], float]

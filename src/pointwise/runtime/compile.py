@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.copying import copy_model
 from pointwise.inspection.outputs import outputs_of
 from pointwise.inspection.timing import Timer
@@ -183,16 +184,17 @@ def _compile_network(
     without = [one for one in tried if one.reason == NO_HALIDE]
     if without:
         _warn(without[0], 4)
-    expected = _through(model, example.clone())
+    expected = _without_trace(model, example.clone())
     try:
-        got = _through(run, example.clone())
+        got = _without_trace(run, example.clone())
     except (AttributeError, TypeError) as error:
         return _as_given(model, parts, f"the network reads more of it: {error}")
     except ValueError as error:
         return _as_given(model, parts, f"it does not take what it gets there: {error}")
     difference = _checked(model, example, got, expected)
     if timed is not None and any(part.engine != PYTORCH for part in parts):
-        trial = compare(model, run, timed, timer)
+        with kept_buffers(model), kept_buffers(run):
+            trial = compare(model, run, timed, timer)
         if trial.verdict == "slower":
             why = f"the network as a whole would be slower: {trial.speedup}"
             return _as_given(model, parts, why)
@@ -220,7 +222,7 @@ def _verify_chain(
     got = run(x)
     if isinstance(model, nn.Module):
         x = x.to(run.dtype, copy=True)  # as a chain converts its inputs
-        return _checked(model, x, got, _through(model, x.clone()))
+        return _checked(model, x, got, _without_trace(model, x.clone()))
     axis = chain.axes[x.ndim]
     rows = x.movedim(axis, -1)
     flat = evaluate(chain, rows.reshape(-1, chain.c_in)).to(run.out_dtype)
@@ -260,6 +262,12 @@ def _through(model: nn.Module, x: Any) -> Any:
             return model(x)
         made = model(as_tensor(x) if isinstance(x, np.ndarray) else torch.as_tensor(x))
         return tree_map_only(Tensor, Tensor.numpy, made)
+
+
+def _without_trace(model: nn.Module, x: Tensor) -> Any:
+    """Call a network that may count what it sees, and leave its buffers as they were."""
+    with kept_buffers(model):
+        return _through(model, x)
 
 
 def _checked(model: nn.Module, x: Tensor, got: Any, expected: Any) -> float:

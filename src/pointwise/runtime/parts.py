@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.functional import Affine
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Timer
 from pointwise.runtime.chain import Chain, Concat, Residual, Step
@@ -164,15 +165,16 @@ def compile_parts(
     """
     made = copy_model(model)
     finder = _Finder()
-    finder.visit(made, "")
+    with kept_buffers(made):  # a forward that is followed may count that, too
+        finder.visit(made, "")
+        if example is not None:
+            _try(made, finder.runs, make, example, timer)
     if example is None:
         for run in finder.runs:
             if run.matrices < FEWEST_MATRICES:
                 run.reason = SINGLE_MATRIX
             else:
                 run.compiled = make(run.chain, precision(run.modules))
-    else:
-        _try(made, finder.runs, make, example, timer)
     for run in finder.runs:
         if run.compiled is not None:
             first, *others = run.paths

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from pointwise.compression.allocation.candidates import Candidate, build, metric_of
 from pointwise.compression.fitting.recalibrate import norms_of, recalibrate
 from pointwise.compression.fitting.sequential import keep_targets, refit
-from pointwise.compression.statistics.isolation import kept_buffers
 from pointwise.compression.statistics.measure import Measured
 from pointwise.compression.statistics.patches import output_rows
 from pointwise.compression.statistics.routing import routed_layers
 from pointwise.compression.statistics.rows import KeptRows, run_hooked
 from pointwise.errors import DifferenceError
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.outputs import outputs_of
 from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.replace import replace_named

@@ -19,10 +19,11 @@ from pointwise.compression.forms.table import FORMS
 from pointwise.compression.layers import FoundLayers, find_layers
 from pointwise.compression.statistics.checks import check_given, check_steady
 from pointwise.compression.statistics.held import made_bytes
-from pointwise.compression.statistics.isolation import kept_buffers, own_random_state
+from pointwise.compression.statistics.isolation import own_random_state
 from pointwise.compression.statistics.moments import Moments, gather_moments
 from pointwise.compression.statistics.scores import Logits, choose_loss, pick_scores
 from pointwise.errors import DataError
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.surgery.equivalence import Example
 
 SAMPLES = 1024
