@@ -70,6 +70,21 @@ def test_several_files_or_a_folder_are_one_scene(data, pointwise, quick):
     assert list(model.classes_) == ["forest", "water"]
 
 
+@pytest.mark.parametrize("drop", ["", "--drop band_1"])
+def test_a_model_maps_the_scene_that_it_was_fitted_on_though_bands_have_no_names(
+    drop, pointwise, quick
+):
+    write_scene()
+    write_raster("plain.tif", patches()[0])
+    data = "plain.tif bands/red.tif"
+    ran = pointwise(f"fit {data} --labels cover.tif {drop} {QUICK}")
+    assert ran.code == 0, ran.err
+    ran = pointwise(f"predict m {data} --out map.tif")
+    assert ran.code == 0, ran.err
+    taken = "band_2" if drop else "band_1, band_2"
+    assert ran.err.endswith(f"are taken by their place in the scene: {taken}\n")
+
+
 def test_the_model_is_named_after_the_first_file(pointwise, quick):
     write_scene()
     line = "fit bands/red.tif bands/nir.tif --labels cover.tif --members 1 --time-limit 1"

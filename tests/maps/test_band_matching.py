@@ -73,6 +73,38 @@ BY_ORDER = {
         "scene.tif: its bands have no names, so they are taken in the order of the training "
         "columns: blue, green, red, nir",
     ),
+    "numbers for names": (
+        model(["band_1", "band_2", "band_3"]),
+        (None,) * 3,
+        (0, 1, 2),
+        "scene.tif: its bands without a name are taken by their place in the scene: band_1, "
+        "band_2, band_3",
+    ),
+    "numbers of which one was dropped": (
+        model(["band_3", "band_1"]),
+        (None,) * 3,
+        (2, 0),
+        "scene.tif: its bands without a name are taken by their place in the scene: band_3, band_1",
+    ),
+    "numbers beside names": (
+        model(["red", "band_2", "nir"]),
+        ("red", None, "nir"),
+        (0, 1, 2),
+        "scene.tif: its bands without a name are taken by their place in the scene: band_2",
+    ),
+    "a name that is a number of another": (
+        model(["unnamed_band_1", "band_1", "c"]),
+        (None, "band_1", "c"),
+        (0, 1, 2),
+        "scene.tif: its bands without a name are taken by their place in the scene: unnamed_band_1",
+    ),
+    "fewer than were numbered": (
+        model(["band_1", "band_3"]),
+        (None,) * 2,
+        (0, 1),
+        "scene.tif: its bands have no names, so they are taken in the order of the training "
+        "columns: band_1, band_3",
+    ),
 }
 
 
@@ -105,6 +137,12 @@ REFUSED = {
         "scene.tif has no band 'green', 'nir': the model needs 'blue', 'green', 'red', 'nir', the "
         "raster has 'blue', one without a name, 'red', one without a name; name the bands as the "
         "columns were in training",
+    ),
+    "a number at the place of a name": (
+        model(["band_1", "dem"]),
+        ("dem", None),
+        "scene.tif has no band 'band_1': the model needs 'band_1', 'dem', the raster has 'dem', "
+        "one without a name; name the bands as the columns were in training",
     ),
     "one for two columns": (
         model(("B", "b")),

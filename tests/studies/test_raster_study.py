@@ -80,6 +80,8 @@ def test_bands_without_names_are_numbered(scene, tmp_path):
     _, bands, labels, _ = scene
     path = write_raster(tmp_path / "plain.tif", bands, nodata=-1)
     assert list(labelled_table(path, labels).frame.columns) == ["band_1", "band_2"]
+    path = write_raster(tmp_path / "half.tif", bands, nodata=-1, names=["", "band_1"])
+    assert list(labelled_table(path, labels).frame.columns) == ["unnamed_band_1", "band_1"]
 
 
 def test_a_target_called_like_a_band_gets_another_name(scene, tmp_path):

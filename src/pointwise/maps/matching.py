@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence, Set
 
+from pointwise.data.scenes.agreement import name_all
 from pointwise.errors import DataError, DataWarning
 from pointwise.maps.pixel_model import InputBand, PixelModel
 
@@ -13,8 +14,9 @@ def match_bands(model: PixelModel, names: Sequence[str | None], *, where: str) -
     """Find the band of every column that the model takes.
 
     Names decide, in any order and among any number of bands; capitals count only where names differ
-    by nothing else. Where no name fits, the bands are taken in the order of the training columns,
-    with a warning.
+    by nothing else. What a fit has called ``band_2`` because it had no name is the second band, if
+    that has none here either, with a warning. Where no name fits, the bands are taken in the order
+    of the training columns, with a warning.
 
     Args:
         model: The model.
@@ -42,6 +44,15 @@ def match_bands(model: PixelModel, names: Sequence[str | None], *, where: str) -
     missing = [name for name, index in found.items() if index is None]
     if not missing:
         return tuple(index for index in found.values() if index is not None)
+    unnamed = {name: _unnamed(name, names) for name in missing}
+    if None not in unnamed.values():
+        warnings.warn(
+            f"{where}: its bands without a name are taken by their place in the scene: "
+            f"{', '.join(missing)}",
+            DataWarning,
+            3,
+        )
+        return tuple(index for index in (found | unnamed).values() if index is not None)
     if len(missing) < len(found):
         raise DataError(
             f"{where} has no band {_listed(missing)}: the model needs {_listed(tuple(found))}, the "
@@ -77,6 +88,12 @@ def _find(name: str, names: Sequence[str | None], columns: Set[str], where: str)
         if same:
             return same[0]
     return None
+
+
+def _unnamed(name: str, names: Sequence[str | None]) -> int | None:
+    """The band without a name that a fit calls so."""
+    made = name_all(names)
+    return made.index(name) if name in made and name not in names else None
 
 
 def _by_order(model: PixelModel, names: Sequence[str | None], where: str) -> tuple[int, ...]:

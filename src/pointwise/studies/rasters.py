@@ -14,6 +14,7 @@ from pointwise.data.pixel_labels import LabelledPixels, read_labels
 from pointwise.data.pixel_labels.marks import counted
 from pointwise.data.pixel_labels.values import take_pixels
 from pointwise.data.scenes import Scene, open_scene
+from pointwise.data.scenes.agreement import name_all
 from pointwise.errors import DataError
 from pointwise.studies.parts import Say, Task, check_columns, choose_task, take_apart
 from pointwise.studies.spatial_blocks import (
@@ -72,8 +73,8 @@ def labelled_table(
 ) -> LabelledTable:
     """Make rows of the labelled pixels of a scene; only windows with labels are read.
 
-    Pixels without a value in any band are left out. Bands without a name are called ``band_1``,
-    ``band_2`` and so on.
+    Pixels without a value in any band are left out. Bands without a name are called by their place
+    in the scene: ``band_1``, ``band_2`` and so on.
 
     Args:
         scene: An open scene, or its files.
@@ -125,7 +126,7 @@ def labelled_table(
         )
         notes = [*source.notes, *found.notes]
         values = take_pixels(source, found.rows, found.columns)
-        names = [name or f"band_{number}" for number, name in enumerate(source.names, 1)]
+        names = name_all(source.names)
     empty = np.asarray(np.isnan(values).all(axis=1))
     if empty.all():
         raise DataError(

@@ -14,6 +14,7 @@ from pointwise.data.pixel_labels.grid import check_same_grid
 from pointwise.data.pixel_labels.marks import Marks, as_whole, counted, drawn_note
 from pointwise.data.pixel_labels.thinning import Thinned
 from pointwise.data.scenes import open_scene
+from pointwise.data.scenes.agreement import name_all
 from pointwise.data.scenes.parts import Grid, Window
 from pointwise.errors import DataError
 
@@ -109,7 +110,7 @@ def _notes_of_draw(path: Path, found: _Found, labels: NDArray[Any]) -> list[str]
 
 
 def _choose_band(raster: Scene, path: Path, target: str | None) -> int:
-    names = [name or f"band_{number}" for number, name in enumerate(raster.names, 1)]
+    names = name_all(raster.names)
     if len(names) == 1:
         return 0
     if target in names:

@@ -128,6 +128,28 @@ def own_names(bands: Sequence[SceneBand], *, files: int) -> tuple[SceneBand, ...
     return tuple(replace(band, name=None) if band.name in twice else band for band in bands)
 
 
+def name_all(names: Sequence[str | None]) -> list[str]:
+    """Name the bands that have no name by their place in the scene.
+
+    Args:
+        names: As the scene has them.
+
+    Returns:
+        A name for each; no two made here and no made and given one are the same.
+
+    Example:
+        >>> name_all(["red", None, "nir"]), name_all([None, "band_1"])
+        (['red', 'band_2', 'nir'], ['unnamed_band_1', 'band_1'])
+    """
+    named = []
+    for number, name in enumerate(names, 1):
+        made = f"band_{number}"
+        while made in names:
+            made = f"unnamed_{made}"
+        named.append(name or made)
+    return named
+
+
 def warn_of_rounding(bands: Sequence[SceneBand]) -> None:
     """Say that large integers are rounded, where the bands have no common type that holds all.
 
