@@ -212,6 +212,17 @@ def test_a_file_that_a_vrt_is_made_of_is_not_written(tmp_path):
     vrt.write_text(f'<VRTDataset rasterXSize="9" rasterYSize="9">{place}{bands}</VRTDataset>')
     with pytest.raises(DataError, match="is read for this map"):
         map_to(scene, vrt)
+    outer = tmp_path / "outer.vrt"
+    outer.write_text(vrt.read_text().replace("scene.tif", "scene.vrt"))
+    with pytest.raises(DataError, match="is read for this map"):
+        map_to(scene, outer)
+
+
+@pytest.mark.parametrize("name", ["file://{}", "GTIFF_DIR:1:{}", "vrt://{}"])
+def test_a_file_that_is_read_by_another_name_is_not_written(tmp_path, name):
+    scene = write_raster(tmp_path / "scene.tif", pixels(9, 9))
+    with pytest.raises(DataError, match="is read for this map"):
+        map_to(scene, name.format(scene))
 
 
 @pytest.mark.parametrize(

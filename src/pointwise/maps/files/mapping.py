@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.scenes import Scene
 from pointwise.data.scenes.parts import Window, common_dtype, need
+from pointwise.data.scenes.paths import store_engine
 from pointwise.errors import DataError
 from pointwise.maps.arrays import is_small
 from pointwise.maps.files.overlapping import overlap
@@ -137,7 +138,7 @@ def map_files(
     """
     began = time.perf_counter()
     _check(compress, memory_mb)
-    path = check_out(out, _files(scene))
+    path = check_out(out, files_read(scene))
     order = match_bands(model, scene.names, where=_where(scene))
     height, width = scene.grid.height, scene.grid.width
     warn_of_far_pixels(model, *_sample(scene, order), where=_where(scene))
@@ -305,15 +306,25 @@ def _gdal(cache_bytes: int) -> Any:
     return need("rasterio").Env(GDAL_CACHEMAX=cache_bytes)
 
 
-def _files(scene: Scene) -> list[str]:
-    """The files that are read, those that a VRT is made of too."""
-    files = list(dict.fromkeys(band.file for band in scene.bands))
+def files_read(scene: Scene) -> list[str]:
+    """Name the files that a map is made of.
+
+    Args:
+        scene: An open scene.
+
+    Returns:
+        Its files, those behind names that only GDAL knows, and those that a VRT is made of.
+    """
+    named = list(dict.fromkeys(band.file for band in scene.bands))
+    files = list(named)
     rasterio = need("rasterio")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        for file in [file for file in files if file.lower().endswith(".vrt")]:
-            with rasterio.open(file) as dataset:
-                files.extend(dataset.files)
+        for file in files:  # which grows: a VRT may be made of others
+            is_vrt = file.lower().endswith(".vrt")
+            if is_vrt or (file in named and store_engine(file) is None):
+                with rasterio.open(file) as dataset:
+                    files.extend(part for part in dataset.files if part not in files)
     return files
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -188,11 +188,26 @@ def check_out(out: str | Path, inputs: list[str]) -> Path:
         raise DataError(f"{path}: is a folder: give the name of a file for the map")
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}: make it first")
-    for file in inputs:
+    if is_among(path, inputs):
+        raise DataError(f"{path}: is read for this map: give the map another name")
+    return path
+
+
+def is_among(path: Path, files: Iterable[str]) -> bool:
+    """Tell whether a name is that of a file in use.
+
+    Args:
+        path: The name.
+        files: The files, some of which may be names that only GDAL knows.
+
+    Returns:
+        Whether it is, links followed.
+    """
+    for file in files:
         with contextlib.suppress(OSError):  # not there, or no file at all
             if path.samefile(file):
-                raise DataError(f"{path}: is read for this map: give the map another name")
-    return path
+                return True
+    return False
 
 
 def _start_writing(file: Path, sent: int) -> int:
