@@ -285,6 +285,16 @@ REFUSED = {
     "preview nowhere": Bad(
         f"{MAP} --preview no/p.png", r"--preview no/p\.png: there is no folder no$"
     ),
+    "preview that is a folder": Bad(
+        f"{MAP} --preview p.png",
+        r"--preview p\.png: is a folder: give the name of a file",
+        Path("p.png").mkdir,
+    ),
+    "preview over the scene": Bad(
+        f"{MAP} --preview p.png",
+        r"--preview p\.png: is read for this map: give it another name",
+        lambda: Path("p.png").symlink_to("scene.tif"),
+    ),
     "shares of numbers": Bad(
         "predict volume scene.tif --out map.tif --proba",
         "--proba needs a classifier: this model predicts numbers",

@@ -123,6 +123,7 @@ def predict_rasters(
     with warnings_said(), _scene(data, asked.variable) as scene:
         for note in scene.notes:
             say(note)
+        _check_not_read(asked.preview, scene)
         with progress_bar() as advance:
             summary = map_files(
                 made,
@@ -147,8 +148,19 @@ def _check_preview(preview: Path | None) -> None:
         return
     if preview.suffix.lower() != ".png":
         raise DataError(f"--preview is a PNG picture: it must end in .png, got {preview}")
+    if preview.is_dir():
+        raise DataError(f"--preview {preview}: is a folder: give the name of a file")
     if not preview.parent.is_dir():
         raise DataError(f"--preview {preview}: there is no folder {preview.parent}")
+
+
+def _check_not_read(preview: Path | None, scene: "Scene") -> None:
+    """Refuse a preview in the place of a file of the scene."""
+    from pointwise.maps.files.mapping import files_read
+    from pointwise.maps.files.writer import is_among
+
+    if preview is not None and is_among(preview, files_read(scene)):
+        raise DataError(f"--preview {preview}: is read for this map: give it another name")
 
 
 def _scene(data: Sequence[str], variable: str | None) -> "Scene":
