@@ -180,6 +180,15 @@ def test_what_lay_beside_the_old_map_goes_with_it(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif", "map.tif", "map.tif.txt"}
 
 
+def test_what_lay_beside_the_old_map_goes_with_it_where_the_name_is_a_link(tmp_path):
+    scene = write_raster(tmp_path / "scene.tif", pixels(20, 20))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/map.tif.ovr").write_text("of the old map")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "real/map.tif")
+    map_to(tmp_path / "link.tif", scene)
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["map.tif"]
+
+
 # --- Refusals ---
 
 

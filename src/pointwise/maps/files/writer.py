@@ -160,7 +160,7 @@ def replace_map(out: Path) -> Iterator[Path]:
                 body = error
                 raise
             for ending in _BESIDE:
-                Path(f"{out}{ending}").unlink(missing_ok=True)
+                Path(f"{os.path.realpath(out)}{ending}").unlink(missing_ok=True)
     except OSError as error:
         if error is body:
             raise
