@@ -67,6 +67,16 @@ def test_measured_values_stay_fractions(tmp_path):
     assert read_labels(path, GRID, target="carbon per ha").target == "carbon per ha"
 
 
+@pytest.mark.parametrize("strange", [np.inf, -np.inf, -1.7976931348623157e308])
+def test_what_is_infinite_or_too_large_is_unlabelled(strange, tmp_path):
+    values = np.full((20, 24), np.nan)
+    values[2, 2], values[2, 3], values[2, 4] = 1, 2, strange
+    path = write_raster(tmp_path / "cover.tif", values)
+    assert labels_found(path) == {(2, 2): 1, (2, 3): 2}
+    note = f"{path}: 1 pixel infinite or too large for float32: taken for unlabelled"
+    assert read_labels(path, GRID).notes == (note,)
+
+
 TILES = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 
 

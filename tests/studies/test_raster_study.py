@@ -84,6 +84,21 @@ def test_bands_without_names_are_numbered(scene, tmp_path):
     assert list(labelled_table(path, labels).frame.columns) == ["unnamed_band_1", "band_1"]
 
 
+@pytest.mark.parametrize("strange", [np.inf, -1.7976931348623157e308])
+def test_what_a_map_takes_for_missing_is_missing_in_rows_too(strange, scene, tmp_path):
+    _, bands, labels, _ = scene
+    bands = bands.astype("float64")
+    bands[1, 30, 31] = strange
+    path = write_raster(tmp_path / "strange.tif", bands, nodata=-1, names=["red", "nir"])
+    table = labelled_table(path, labels)
+    at = (table.pixels.rows == 30) & (table.pixels.columns == 31)
+    assert table.frame["nir"].isna().sum() == 2
+    assert np.isnan(table.frame["nir"][at].item())
+    assert table.notes[0] == (
+        "1 labelled pixel is infinite or too large for float32 in nir: taken for missing there"
+    )
+
+
 def test_a_target_called_like_a_band_gets_another_name(scene, tmp_path):
     path = scene[0]
     points = [Point(10 + 4 * k % 49, 10 + k % 50) for k in range(60)]

@@ -17,6 +17,9 @@ from pointwise.data.table import Array, Column, Kind, Table, as_text
 from pointwise.errors import DataError
 from pointwise.nn.encoding import UNSEEN
 
+LARGEST = float(np.finfo(np.float32).max) / 2
+"""Numbers beyond this are refused in a table and missing in a raster: float32 holds differences."""
+
 MAX_LEVELS = 1000
 """Levels of a category that are told apart, the most frequent ones; the others count as unseen."""
 
@@ -240,7 +243,7 @@ def check_finite(column: Column) -> None:
     """
     if column.kind != "number":
         return
-    bad = np.abs(column.values) > np.finfo(np.float32).max / 2
+    bad = np.abs(column.values) > LARGEST
     if bad.any():
         row = int(bad.argmax())
         value = column.values[row]

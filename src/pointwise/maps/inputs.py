@@ -6,14 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointwise.data.coding import LARGEST
 from pointwise.maps.levels import Levels
 from pointwise.maps.pixel_model import InputBand
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
-
-LARGEST = float(np.finfo(np.float32).max) / 2
-"""A number beyond this counts as missing: in training it is refused."""
 
 
 class Inputs:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pointwise.data.pixel_labels import LabelledPixels, read_labels
 from pointwise.data.pixel_labels.marks import counted
-from pointwise.data.pixel_labels.values import take_pixels
+from pointwise.data.pixel_labels.values import take_pixels, without_strange
 from pointwise.data.scenes import Scene, open_scene
 from pointwise.data.scenes.agreement import name_all
 from pointwise.errors import DataError
@@ -73,7 +73,8 @@ def labelled_table(
 ) -> LabelledTable:
     """Make rows of the labelled pixels of a scene; only windows with labels are read.
 
-    Pixels without a value in any band are left out. Bands without a name are called by their place
+    Pixels without a value in any band are left out; as in maps, what is infinite or too large for
+    float32 is no value. Bands without a name are called by their place
     in the scene: ``band_1``, ``band_2`` and so on.
 
     Args:
@@ -125,8 +126,9 @@ def labelled_table(
             seed=seed,
         )
         notes = [*source.notes, *found.notes]
-        values = take_pixels(source, found.rows, found.columns)
         names = name_all(source.names)
+        values, note = without_strange(take_pixels(source, found.rows, found.columns), names)
+        notes += [note] if note else []
     empty = np.asarray(np.isnan(values).all(axis=1))
     if empty.all():
         raise DataError(

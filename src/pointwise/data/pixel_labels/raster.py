@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointwise.data.coding import LARGEST
 from pointwise.data.names import shorten
 from pointwise.data.pixel_labels.grid import check_same_grid
 from pointwise.data.pixel_labels.marks import Marks, as_whole, counted, drawn_note
@@ -43,7 +44,8 @@ def read_label_raster(
 ) -> Marks:
     """Read the labelled pixels of a raster; it is gone through part by part.
 
-    Pixels without a value are unlabelled. Where the file names no value for them and all pixels
+    Pixels without a value, or with one that is infinite or too large for float32, are unlabelled.
+    Where the file names no value for them and all pixels
     have one, 0 stands for unlabelled.
 
     Args:
@@ -73,6 +75,11 @@ def read_label_raster(
                 f"{path}: names no nodata value, so 0 is taken for unlabelled "
                 f"({counted(found.zeros, 'pixel')})"
             )
+        if found.strange:
+            notes.append(
+                f"{path}: {counted(found.strange, 'pixel')} infinite or too large for float32: "
+                "taken for unlabelled"
+            )
         name = target or raster.names[band] or path.stem
     pixels, labels = found.thinned.take()
     if len(pixels) == 0:
@@ -90,6 +97,7 @@ class _Found:
         thinned: The labelled pixels and their labels.
         zeros: Pixels that are 0.
         missing: Pixels without a value.
+        strange: Those of them that are infinite or too large.
         counts: Pixels of each label, of small integers: how often each number of the type is there.
     """
 
@@ -97,6 +105,7 @@ class _Found:
     counts: NDArray[np.int64]
     zeros: int = 0
     missing: int = 0
+    strange: int = 0
 
 
 def _notes_of_draw(path: Path, found: _Found, labels: NDArray[Any]) -> list[str]:
@@ -127,6 +136,10 @@ def _collect(raster: Scene, band: int, thinned: Thinned, *, zeros_too: bool) -> 
     small = dtype.kind == "u" and dtype.itemsize <= _SMALL
     found = _Found(thinned, np.zeros(np.iinfo(dtype).max + 1 if small else 0, np.int64))
     for window, values, gaps in _parts(raster, band):
+        if dtype.kind == "f":
+            strange = (np.abs(values.astype(np.float64)) > LARGEST) & ~gaps
+            found.strange += int(strange.sum())
+            gaps = gaps | strange
         zero = (values == 0) & ~gaps
         found.zeros, found.missing = found.zeros + int(zero.sum()), found.missing + int(gaps.sum())
         at = np.flatnonzero(~gaps if zeros_too else ~gaps & ~zero)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pointwise.data.coding import LARGEST
+from pointwise.data.names import shorten
+from pointwise.data.pixel_labels.marks import counted
 
 if TYPE_CHECKING:
     from pointwise.data.scenes import Scene
@@ -42,6 +47,33 @@ def take_pixels(
             found[missing[:, r - top, c - left]] = np.nan
         values[members] = found.T
     return values
+
+
+def without_strange(
+    values: NDArray[np.float64], names: Sequence[str]
+) -> tuple[NDArray[np.float64], str]:
+    """Make missing what a map takes for missing: what is infinite or too large for float32.
+
+    Args:
+        values: ``(N, C)``.
+        names: Name of each band.
+
+    Returns:
+        The values; and a note, empty if there is nothing such.
+
+    Example:
+        >>> without_strange(np.array([[1.0, np.inf], [2.0, 3.0]]), ["red", "ratio"])[1]
+        '1 labelled pixel is infinite or too large for float32 in ratio: taken for missing there'
+    """
+    strange = np.abs(values) > LARGEST
+    if not strange.any():
+        return values, ""
+    count = int(strange.any(axis=1).sum())
+    where = shorten([name for name, any_ in zip(names, strange.any(axis=0), strict=True) if any_])
+    return np.where(strange, np.nan, values), (
+        f"{counted(count, 'labelled pixel')} {'is' if count == 1 else 'are'} infinite or too large "
+        f"for float32 in {where}: taken for missing there"
+    )
 
 
 def _whole(block: int) -> int:
