@@ -122,8 +122,8 @@ def test_a_folder_without_rasters(tmp_path: Path) -> None:
     for name in ("notes.txt", "a.tif.aux.xml", ".b.tif"):
         (tmp_path / name).write_text("")
     assert scene_error(lambda: open_scene(tmp_path), tmp_path) == (
-        "FOLDER: holds no raster (.tif, .tiff, .vrt, .img, .jp2, .bil, .bip, .bsq, .asc, .png, "
-        ".nc), found .b.tif, a.tif.aux.xml, notes.txt"
+        "FOLDER: holds no raster (.tif, .tiff, .vrt, .img, .jp2, .asc, .bil, .bip, .bsq, .nc, "
+        ".nc4, .h5, .hdf5, .zarr, .png), found .b.tif, a.tif.aux.xml, notes.txt"
     )
 
 

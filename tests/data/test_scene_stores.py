@@ -330,6 +330,18 @@ def test_blocks_are_chunks(tmp_path: Path) -> None:
     assert found == [(10, 20), (1, 41), (8, 16)]
 
 
+@pytest.mark.parametrize("suffix", ["nc", "nc4", "h5", "hdf5", "ZARR"])
+def test_a_folder_of_stores(suffix: str, tmp_path: Path) -> None:
+    values = numbers(2)
+    save = to_zarr if suffix == "ZARR" else to_netcdf
+    for name, plane in zip(("nir", "blue"), values, strict=True):
+        save(variables(plane[None], (name,)), tmp_path / f"{name}.{suffix}")
+    (tmp_path / "empty.zarr").mkdir()
+    assert_reads(tmp_path, values[::-1])
+    with open_scene(tmp_path) as scene:
+        assert scene.names == ("blue", "nir")
+
+
 def test_a_store_beside_a_geotiff(tmp_path: Path) -> None:
     values = numbers(3, dtype="int16")
     paths = [

@@ -9,16 +9,11 @@ from pointwise.cli.fit_output import find_checkpoint, keep_study
 from pointwise.cli.fit_tables import as_task, read_test_share
 from pointwise.cli.options import split_names
 from pointwise.cli.words import say
+from pointwise.data.scenes.paths import RASTERS
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
     from pointwise.studies import Options
-
-RASTERS = (
-    *(".tif", ".tiff", ".vrt", ".img", ".jp2", ".asc", ".bil", ".bip", ".bsq"),
-    *(".nc", ".nc4", ".h5", ".hdf5", ".zarr"),
-)
-"""Suffixes of files and stores that hold a scene."""
 
 
 def is_raster(data: Sequence[str], labels: Path | None) -> bool:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pointwise.cli.fit_rasters import RASTERS
 from pointwise.cli.tables import warnings_said
 from pointwise.cli.words import print_json, print_line, say
+from pointwise.data.scenes.paths import RASTERS
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:

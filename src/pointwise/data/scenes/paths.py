@@ -9,7 +9,13 @@ from pathlib import Path
 from pointwise.data.names import shorten
 from pointwise.errors import DataError
 
-_SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2", ".bil", ".bip", ".bsq", ".asc", ".png", ".nc")
+RASTERS = (
+    *(".tif", ".tiff", ".vrt", ".img", ".jp2", ".asc", ".bil", ".bip", ".bsq"),
+    *(".nc", ".nc4", ".h5", ".hdf5", ".zarr"),
+)
+"""Suffixes of files and stores that hold a scene."""
+
+_IN_FOLDERS = (*RASTERS, ".png")
 _ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 _GDAL_NAME = re.compile(r"/vsi|[a-zA-Z][a-zA-Z0-9+.-]+://|[A-Za-z][A-Za-z0-9_]+:")
 _HDF = b"\x89HDF\r\n\x1a\n"
@@ -94,17 +100,19 @@ def _expand(name: str) -> list[str]:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    files = [
-        str(path)
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    ]
+    files = [str(path) for path in folder.iterdir() if _is_raster(path)]
     if files:
         return sorted(files, key=by_number)
     if any(path.suffix.lower() == ".adf" for path in folder.iterdir()):
         return [str(folder)]  # an Arc grid: the folder is the raster
     found = shorten(sorted(path.name for path in folder.iterdir())) or "nothing"
-    raise DataError(f"{folder}: holds no raster ({', '.join(_SUFFIXES)}), found {found}")
+    raise DataError(f"{folder}: holds no raster ({', '.join(_IN_FOLDERS)}), found {found}")
+
+
+def _is_raster(path: Path) -> bool:
+    """Tell whether a file or folder in a scene's folder is one of its rasters."""
+    named = path.suffix.lower() in _IN_FOLDERS and not path.name.startswith(".")
+    return named and (path.is_file() or _is_zarr(path))
 
 
 def _is_zarr(path: Path) -> bool:
