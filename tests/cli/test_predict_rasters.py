@@ -186,6 +186,19 @@ def test_bands_in_files_of_their_own_make_one_scene_in_any_order(run):
     np.testing.assert_array_equal(read(), read("one.tif"))
 
 
+def test_a_map_and_its_preview_in_the_scene_s_folder_are_no_bands_of_it(run):
+    Path("bands").mkdir()
+    for name in BANDS:
+        Path(f"{name}.tif").rename(f"bands/{name}.tif")
+    line = "predict cover bands --out bands/map.tif --preview bands/map.png"
+    assert run(line).err == ""
+    first = read("bands/map.tif")
+    ran = run(line)
+    left = "bands: made by pointwise and so left out of the scene: map.png, map.tif\n"
+    assert (ran.code, ran.err) == (0, left)
+    np.testing.assert_array_equal(read("bands/map.tif"), first)
+
+
 def test_bands_without_names_are_taken_in_order_with_a_word(run):
     write_raster("plain.tif", scene(), (None, None, None))
     ran = run("predict cover plain.tif --out map.tif")

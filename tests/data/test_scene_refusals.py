@@ -127,6 +127,16 @@ def test_a_folder_without_rasters(tmp_path: Path) -> None:
     )
 
 
+def test_a_folder_of_maps_alone(tmp_path: Path) -> None:
+    with rasterio.open(write(tmp_path / "map.tif", numbers(1)), "r+") as file:
+        file.update_tags(POINTWISE_OUTPUT="class")
+    assert scene_error(lambda: open_scene(tmp_path), tmp_path) == (
+        "FOLDER: holds no raster but what pointwise has made (map.tif): if that is the scene, name "
+        "the files themselves"
+    )
+    open_scene(tmp_path / "map.tif").close()
+
+
 @pytest.mark.parametrize("dtype", ["complex64", "complex128", "complex_int16"])
 def test_complex_numbers(dtype: str, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"

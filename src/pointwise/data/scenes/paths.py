@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from pointwise.data.names import shorten
-from pointwise.errors import DataError
+from pointwise.data.scenes.parts import need
+from pointwise.errors import DataError, DataWarning
 
 RASTERS = (
     *(".tif", ".tiff", ".vrt", ".img", ".jp2", ".asc", ".bil", ".bip", ".bsq"),
@@ -15,6 +17,10 @@ RASTERS = (
 )
 """Suffixes of files and stores that hold a scene."""
 
+OUTPUT_TAG = "POINTWISE_OUTPUT"
+"""Tag of what pointwise has written: it is no band of the scene whose folder it lies in."""
+
+_TAGGED = (".tif", ".tiff", ".png")
 _IN_FOLDERS = (*RASTERS, ".png")
 _ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 _GDAL_NAME = re.compile(r"/vsi|[a-zA-Z][a-zA-Z0-9+.-]+://|[A-Za-z][A-Za-z0-9_]+:")
@@ -28,7 +34,8 @@ def scene_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
 
     Args:
         paths: One, or several; a folder stands for the rasters in it, in the order of their names
-            (numbers by value), a Zarr store for itself.
+            (numbers by value), without maps and previews that pointwise has written, with a
+            warning; a Zarr store stands for itself.
 
     Returns:
         The files.
@@ -100,19 +107,49 @@ def _expand(name: str) -> list[str]:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    files = [str(path) for path in folder.iterdir() if _is_raster(path)]
+    rasters = sorted(map(str, filter(_is_raster, folder.iterdir())), key=by_number)
+    made = [file for file in rasters if _is_output(file)]
+    files = [file for file in rasters if file not in made]
+    if files and made:
+        warnings.warn(
+            f"{folder}: made by pointwise and so left out of the scene: {_names(made)}",
+            DataWarning,
+            stacklevel=4,
+        )
     if files:
-        return sorted(files, key=by_number)
+        return files
+    if made:
+        raise DataError(
+            f"{folder}: holds no raster but what pointwise has made ({_names(made)}): if that is "
+            "the scene, name the files themselves"
+        )
     if any(path.suffix.lower() == ".adf" for path in folder.iterdir()):
         return [str(folder)]  # an Arc grid: the folder is the raster
     found = shorten(sorted(path.name for path in folder.iterdir())) or "nothing"
     raise DataError(f"{folder}: holds no raster ({', '.join(_IN_FOLDERS)}), found {found}")
 
 
+def _names(files: Sequence[str]) -> str:
+    return shorten([Path(file).name for file in files])
+
+
 def _is_raster(path: Path) -> bool:
     """Tell whether a file or folder in a scene's folder is one of its rasters."""
     named = path.suffix.lower() in _IN_FOLDERS and not path.name.startswith(".")
     return named and (path.is_file() or _is_zarr(path))
+
+
+def _is_output(file: str) -> bool:
+    if not file.lower().endswith(_TAGGED):
+        return False
+    rasterio = need("rasterio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            with rasterio.open(file) as dataset:
+                return OUTPUT_TAG in dataset.tags()
+        except rasterio.errors.RasterioError:  # opening it as a band says what is wrong with it
+            return False
 
 
 def _is_zarr(path: Path) -> bool:

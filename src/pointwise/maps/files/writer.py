@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pointwise._atomic import replace_file
 from pointwise.data.scenes.damage import count_lost_blocks
 from pointwise.data.scenes.parts import IDENTITY, Grid, Window, need
+from pointwise.data.scenes.paths import OUTPUT_TAG
 from pointwise.errors import DataError, first_line
 from pointwise.maps.outputs import Output
 
@@ -25,8 +26,8 @@ Compression: TypeAlias = Literal["deflate", "zstd", "lzw", "none"]
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 
 CLASSES_TAG, MODEL_TAG = "POINTWISE_CLASSES", "POINTWISE_MODEL"
-OUTPUT_TAG, VERSION_TAG = "POINTWISE_OUTPUT", "POINTWISE_VERSION"
-TARGET_TAG, COVERAGE_TAG = "POINTWISE_TARGET", "POINTWISE_COVERAGE"
+VERSION_TAG, TARGET_TAG = "POINTWISE_VERSION", "POINTWISE_TARGET"
+COVERAGE_TAG = "POINTWISE_COVERAGE"
 
 _BESIDE = (".ovr", ".msk", ".aux.xml")
 """What GDAL keeps beside a raster: it tells of the pixels of the file that was there before."""

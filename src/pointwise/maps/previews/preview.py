@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pointwise._atomic import write_bytes
 from pointwise.data.names import shorten
+from pointwise.data.scenes.paths import OUTPUT_TAG
 from pointwise.errors import DataError, first_line
-from pointwise.maps.files.writer import OUTPUT_TAG, TARGET_TAG
+from pointwise.maps.files.writer import TARGET_TAG
 from pointwise.maps.previews.classes import read_classes
 from pointwise.maps.previews.drawing import Sheet, hatch
 from pointwise.maps.previews.legends import draw_classes, draw_numbers, planned_legend
@@ -20,6 +21,7 @@ from pointwise.maps.previews.reading import middles, read_small
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
     from rasterio.io import DatasetReader
 
 NARROWEST, WIDEST = 400, 8000
@@ -92,9 +94,18 @@ def write_preview(
     except rasterio.errors.RasterioError as error:
         raise DataError(f"{map_path} cannot be read as a raster: {first_line(error)}") from error
     file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
+    image.save(file, format="PNG", optimize=True, pnginfo=_tags())
     write_bytes(out, file.getvalue())
     return out
+
+
+def _tags() -> "PngInfo":
+    """What tells a preview from a picture that is a band."""
+    from PIL.PngImagePlugin import PngInfo
+
+    tags = PngInfo()
+    tags.add_text(OUTPUT_TAG, "preview")
+    return tags
 
 
 def _draw(dataset: "DatasetReader", band: int, title: str, width: int) -> "Image":
