@@ -70,6 +70,24 @@ def test_several_files_or_a_folder_are_one_scene(data, pointwise, quick):
     assert list(model.classes_) == ["forest", "water"]
 
 
+def test_labels_in_the_scene_s_folder_are_no_band_of_it(pointwise, quick):
+    write_scene()
+    Path("cover.tif").rename("bands/cover.tif")
+    ran = pointwise(f"fit bands --labels bands/cover.tif {QUICK}")
+    assert ran.code == 0, ran.err
+    assert "bands: cover.tif holds the labels: left out of the scene\n" in ran.err
+    assert [column.name for column in load("m").coding_.columns] == ["nir", "red"]
+
+
+def test_a_band_of_the_scene_may_be_the_labels_if_it_is_dropped(pointwise, quick):
+    write_scene()
+    bands, cover = patches()
+    write_raster("all.tif", np.stack([*bands, cover]), names=["red", "nir", "kind"])
+    ran = pointwise(f"fit all.tif --labels all.tif --target kind --drop kind {QUICK}")
+    assert ran.code == 0, ran.err
+    assert [column.name for column in load("m").coding_.columns] == ["red", "nir"]
+
+
 @pytest.mark.parametrize("drop", ["", "--drop band_1"])
 def test_a_model_maps_the_scene_that_it_was_fitted_on_though_bands_have_no_names(
     drop, pointwise, quick
@@ -133,6 +151,17 @@ BAD = {
     "variable of a GeoTIFF": Bad(
         "fit scene.tif --labels cover.tif --variable t",
         "scene.tif: variable='t' can be given for NetCDF, HDF5 and Zarr only",
+        write_scene,
+    ),
+    "labels that are a file of the scene": Bad(
+        "fit bands/red.tif cover.tif --labels ./cover.tif --target kind",
+        "cover.tif: is given both as labels and as a file of the scene, so that the model would "
+        "see what it is to predict: leave it out of the scene, or --drop cover$",
+        write_scene,
+    ),
+    "labels that are a band of the scene": Bad(
+        "fit scene.tif --labels scene.tif --target nir",
+        "scene.tif: is given both as labels .*, or --drop nir$",
         write_scene,
     ),
     "several tables": Bad(

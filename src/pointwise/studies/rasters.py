@@ -50,6 +50,7 @@ class LabelledTable:
         blocks: The blocks, and their size.
         target: Name of what the labels are; no band has it.
         notes: What a person should know, a sentence each.
+        leaks: Bands that are the labels themselves, where these lie in a file of the scene.
     """
 
     frame: "pd.DataFrame"
@@ -59,6 +60,7 @@ class LabelledTable:
     blocks: SpatialBlocks
     target: str
     notes: tuple[str, ...]
+    leaks: tuple[str, ...] = ()
 
 
 def labelled_table(
@@ -113,7 +115,9 @@ def labelled_table(
     import pandas as pd
 
     opened = (
-        nullcontext(scene) if isinstance(scene, Scene) else open_scene(scene, variable=variable)
+        nullcontext(scene)
+        if isinstance(scene, Scene)
+        else open_scene(scene, variable=variable, labels=labels)
     )
     with opened as source:
         found = read_labels(
@@ -129,6 +133,7 @@ def labelled_table(
         names = name_all(source.names)
         values, note = without_strange(take_pixels(source, found.rows, found.columns), names)
         notes += [note] if note else []
+        leaks = _leaks(source, names, labels, found.target)
     empty = np.asarray(np.isnan(values).all(axis=1))
     if empty.all():
         raise DataError(
@@ -144,7 +149,19 @@ def labelled_table(
     while name in (*names, BLOCK):
         name = f"{name} label"
     frame = pd.DataFrame(values, columns=names)
-    return LabelledTable(frame, found.labels, blocks.numbers, found, blocks, name, tuple(notes))
+    return LabelledTable(
+        frame, found.labels, blocks.numbers, found, blocks, name, tuple(notes), leaks
+    )
+
+
+def _leaks(scene: Scene, names: Sequence[str], labels: str | Path, target: str) -> tuple[str, ...]:
+    """The bands that are the labels: the only one of the labels' file, or the one of that name."""
+    same = [
+        name
+        for name, band in zip(names, scene.bands, strict=True)
+        if Path(band.file).exists() and Path(band.file).samefile(labels)
+    ]
+    return tuple(same if len(same) == 1 else [name for name in same if name == target])
 
 
 def study_raster(
@@ -205,6 +222,12 @@ def study_raster(
         )
     notes = [*(str(one.message) for one in caught), *table.notes]
     check_columns(table.frame, drop, "--drop")
+    if leaks := [name for name in table.leaks if name not in drop]:
+        raise DataError(
+            f"{labels}: is given both as labels and as a file of the scene, so that the model "
+            "would see what it is to predict: leave it out of the scene, or "
+            f"--drop {','.join(leaks)}"
+        )
     frame = table.frame.drop(columns=list(drop))
     frame = frame.assign(**{table.target: table.labels, BLOCK: table.groups})
     task = task or choose_task(frame[table.target])

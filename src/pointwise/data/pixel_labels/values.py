@@ -69,7 +69,7 @@ def without_strange(
     if not strange.any():
         return values, ""
     count = int(strange.any(axis=1).sum())
-    where = shorten([name for name, any_ in zip(names, strange.any(axis=0), strict=True) if any_])
+    where = shorten([names[band] for band in np.flatnonzero(np.any(strange, axis=0)).tolist()])
     return np.where(strange, np.nan, values), (
         f"{counted(count, 'labelled pixel')} {'is' if count == 1 else 'are'} infinite or too large "
         f"for float32 in {where}: taken for missing there"

@@ -29,13 +29,16 @@ _CLASSIC = (b"CDF\x01", b"CDF\x02")
 _HDF_OF_GDAL = (".bag", ".kea")
 
 
-def scene_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
+def scene_files(
+    paths: str | Path | Sequence[str | Path], *, labels: str | Path | None = None
+) -> list[str]:
     """Name the files and stores of a scene.
 
     Args:
         paths: One, or several; a folder stands for the rasters in it, in the order of their names
             (numbers by value), without maps and previews that pointwise has written, with a
             warning; a Zarr store stands for itself.
+        labels: Left out of a folder, with a warning.
 
     Returns:
         The files.
@@ -51,7 +54,7 @@ def scene_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise DataError("a scene is one file at least, got none")
-    return [file for path in given for file in _expand(str(path))]
+    return [file for path in given for file in _expand(str(path), labels)]
 
 
 def store_engine(file: str) -> str | None:
@@ -95,26 +98,35 @@ def by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _expand(name: str) -> list[str]:
+def _expand(name: str, labels: str | Path | None) -> list[str]:
     path = Path(name)
     if path.is_file():
         return [name]
     if path.is_dir():
-        return [name] if _is_zarr(path) else _in_folder(path)
+        return [name] if _is_zarr(path) else _in_folder(path, labels)
     if _GDAL_NAME.match(name):
         return [name]
     raise DataError(f"{name}: there is no such file")
 
 
-def _in_folder(folder: Path) -> list[str]:
+def _in_folder(folder: Path, labels: str | Path | None) -> list[str]:
     rasters = sorted(map(str, filter(_is_raster, folder.iterdir())), key=by_number)
+    if labels is not None and Path(labels).exists():
+        given = [file for file in rasters if Path(file).samefile(labels)]
+        if given:
+            rasters = [file for file in rasters if file not in given]
+            warnings.warn(
+                f"{folder}: {_names(given)} holds the labels: left out of the scene",
+                DataWarning,
+                stacklevel=5,
+            )
     made = [file for file in rasters if _is_output(file)]
     files = [file for file in rasters if file not in made]
     if files and made:
         warnings.warn(
             f"{folder}: made by pointwise and so left out of the scene: {_names(made)}",
             DataWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if files:
         return files

@@ -157,7 +157,12 @@ class Scene:
         return chosen
 
 
-def open_scene(paths: str | Path | Sequence[str | Path], *, variable: str | None = None) -> Scene:
+def open_scene(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    variable: str | None = None,
+    labels: str | Path | None = None,
+) -> Scene:
     """Open rasters as one scene: GeoTIFF, VRT and all that GDAL reads, NetCDF, HDF5 and Zarr.
 
     Values are given at full resolution, as they are stored: tags of scale and offset are not
@@ -170,6 +175,7 @@ def open_scene(paths: str | Path | Sequence[str | Path], *, variable: str | None
         paths: A file; several, whose bands follow one another and whose grids are the same; a
             folder of rasters; or a Zarr store.
         variable: Name of the variable of a NetCDF, HDF5 or Zarr file, where several fit.
+        labels: Raster that is no band of the scene though it may lie in its folder.
 
     Returns:
         The scene, to be used in a ``with`` block.
@@ -186,7 +192,7 @@ def open_scene(paths: str | Path | Sequence[str | Path], *, variable: str | None
     """
     opened: list[SceneFile] = []
     try:
-        for file in scene_files(paths):
+        for file in scene_files(paths, labels=labels):
             opened.append(_open_file(file, variable))
         return Scene(opened)
     except BaseException:
