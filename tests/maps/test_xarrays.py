@@ -125,11 +125,25 @@ def test_names_of_rioxarray() -> None:
     check_same(mapped(regressor(), raster).values, expected)
 
 
-def test_wavelengths_as_names() -> None:
+@pytest.mark.parametrize(
+    ("coordinate", "names"),
+    [
+        ([665.5, 560.0, 490.0], ["490", "560", "665.5"]),
+        ([665.5, 560.0, 490.0], ["490.0", "560.0", "665.5"]),
+        ([1234.567, 1000.375, 1000.125], ["1000.125", "1000.375", "1234.567"]),
+        (np.array([0.3, 0.2, 0.1], np.float32), ["0.1", "0.2", "0.3"]),
+        (
+            np.array(["2020-03-01", "2020-02-01", "2020-01-01"], "M8[ns]"),
+            ["2020-01-01", "2020-02-01", "2020-03-01"],
+        ),
+    ],
+    ids=["short", "as in a file", "close together", "float32", "days"],
+)
+def test_wavelengths_as_names(coordinate: Any, names: list[str]) -> None:
     values = pixels(4, 5)
-    raster = xr.DataArray(values[::-1], {"band": [665.5, 560.0, 490.0]}, ("band", "y", "x"))
+    raster = xr.DataArray(values[::-1], {"band": coordinate}, ("band", "y", "x"))
     torch.manual_seed(1)
-    model = as_pixel_model(MLP([3, 8, 1]), bands=["490", "560", "665.5"])
+    model = as_pixel_model(MLP([3, 8, 1]), bands=names)
     check_same(mapped(model, raster).values, map_array(regressor(), values, bands=NAMES))
 
 

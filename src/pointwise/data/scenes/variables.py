@@ -91,7 +91,31 @@ def band_names(data: xr.Dataset, layers: Layers) -> list[str | None]:
         return [str(name) for name in long_name]
     if layers.along not in array.coords:
         return [None] * size
-    return _coordinate_names(array.coords[layers.along].values)
+    return coordinate_names(array.coords[layers.along].values)
+
+
+def coordinate_names(values: Any) -> list[str | None]:
+    """Name bands by their coordinate: texts, numbers in full, days.
+
+    Args:
+        values: The coordinate, an array.
+
+    Returns:
+        A name for each; ``None`` where the coordinate only counts.
+
+    Example:
+        >>> coordinate_names(np.array([1000.125, 1000.375])), coordinate_names(np.array([1, 2]))
+        (['1000.125', '1000.375'], [None, None])
+    """
+    numbers = values.dtype.kind in "iu"
+    if numbers and any(
+        np.array_equal(values, np.arange(start, start + len(values))) for start in (0, 1)
+    ):
+        return [None] * len(values)
+    if values.dtype.kind == "M":
+        days = values.astype("datetime64[D]")
+        return [str(day) for day in (days if (days == values).all() else values)]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
 def long_axes(array: xr.DataArray) -> tuple[str, ...]:
@@ -128,15 +152,3 @@ def _named(file: str, data: xr.Dataset, variable: str) -> Layers:
 def _fits(array: xr.DataArray) -> bool:
     """Tell whether a variable may be meant: numbers, or complex ones to be refused."""
     return array.dtype.kind in "iufbc" and array.ndim >= 2 and not str(array.name).endswith("_bnds")
-
-
-def _coordinate_names(values: Any) -> list[str | None]:
-    numbers = values.dtype.kind in "iu"
-    if numbers and any(
-        np.array_equal(values, np.arange(start, start + len(values))) for start in (0, 1)
-    ):
-        return [None] * len(values)
-    if values.dtype.kind == "M":
-        days = values.astype("datetime64[D]")
-        return [str(day) for day in (days if (days == values).all() else values)]
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pointwise.data.scenes.variables import coordinate_names
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -161,12 +162,15 @@ def _names(raster: "xr.DataArray", dim: str, known: tuple[str, ...]) -> tuple[st
     """Names from the coordinate, or from rioxarray's ``long_name``; bare numbers are none."""
     size = raster.sizes[dim]
     if dim in raster.coords and raster.coords[dim].dims == (dim,):
-        values = raster.coords[dim].values.tolist()
+        coordinate = raster.coords[dim].values
+        values = coordinate.tolist()
         if all(isinstance(value, str) for value in values):
             return tuple(values)
-        texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-        if known and set(known) <= set(texts):
-            return tuple(texts)
+        full = tuple(coordinate_names(coordinate))  # as the same bands are called in a file
+        short = tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        for texts in (full, short):
+            if known and set(known) <= set(texts):
+                return texts
     long_name = raster.attrs.get("long_name")
     if isinstance(long_name, str) and size == 1:
         return (long_name,)
