@@ -49,6 +49,44 @@ class Forward(nn.Module):
         return self.by(self.linear(x))
 
 
+def over_rows(x: Tensor) -> Tensor:
+    return sum(row for row in x.transpose(0, 1))
+
+
+# what a forward does with (2, 8, 4), other lengths that it takes, and what is held
+COUNTED: dict[str, tuple[Any, tuple[int, ...], str]] = {
+    "rows": (over_rows, (), "size must be 8"),
+    "their number": (lambda x: x.sum(1) / len(x.mT[0].mT), (), "size must be 8"),
+    "unbound": (lambda x: sum(row for row in x.unbind(1)), (), "size must be 8"),
+    "unbound, by name": (lambda x: sum(torch.unbind(x, dim=1)), (), "size must be 8"),
+    "windows": (lambda x: sum(w.amax(1) for w in x.split(4, 1)), (5, 7), "floordiv must be 2"),
+    "windows, by name": (
+        lambda x: sum(w.amax(1) for w in torch.split(x, split_size_or_sections=4, dim=1)),
+        (5, 7),
+        "floordiv must be 2",
+    ),
+    "as many chunks": (lambda x: sum(w.amax(1) for w in x.chunk(2, 1)), (2, 7, 12, 20), ""),
+    "fewer chunks": (lambda x: sum(w.amax(1) for w in x.chunk(6, dim=1)), (), "size must be 8"),
+    "joined, not counted": (lambda x: torch.stack(x.unbind(1), -1), (3, 12, 20), ""),
+    "cut and joined": (lambda x: torch.cat(x.split(3, 1)[::-1], 1), (3, 12, 20), ""),
+    "a part of them": (lambda x: sum(row for row in x.unbind(1)[1:]), (), "size must be 8"),
+    "given back": (lambda x: x.mT.split(4, 2), (3, 12, 20), ""),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_numbers_of_parts_are_held(case: str):
+    forward, lengths, message = COUNTED[case]
+    model = Forward(forward).double()
+    new, _ = channels_first(model, torch.randn(2, 8, 4, dtype=torch.float64))
+    for length in (8, *lengths):
+        x = torch.randn(3, length, 4, dtype=torch.float64)
+        assert_close(new(x), model(x), atol=1e-12, rtol=1e-12)
+    for length in (3, 12) if message else ():
+        with pytest.raises(AssertionError, match=f"differs in form from the example: {message}$"):
+            new(torch.randn(2, length, 4, dtype=torch.float64))
+
+
 def by_value(x: Tensor) -> Tensor:
     return x + 1 if x.sum() > 0 else x
 

@@ -260,6 +260,27 @@ def test_constants_hold() -> None:
         graph(torch.ones(2), 3.0, torch.ones(2))
 
 
+CUTS: dict[str, Callable[[Tensor], Any]] = {
+    "rows": lambda y: y.mT,
+    "unbound": lambda y: y.unbind(-1),
+    "split": lambda y: y.split(1, -1),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_numbers_of_parts_hold(cut: Callable[[Tensor], Any]) -> None:
+    class Looping(ours.MLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return sum(part for part in cut(super().forward(x)[0]))
+
+    model = settled(Looping([4, 8, 3]))
+    new, _ = to_torch(model, x(2, 4, 5))
+    check_equivalent(model, new, x(7, 4, 5))
+    for length in (3, 9):
+        with pytest.raises(AssertionError, match=r"the example: (size|floordiv) must be 5$"):
+            new(x(2, 4, length))
+
+
 def test_weights_that_another_module_reads() -> None:
     class Reader(nn.Module):
         def __init__(self) -> None:

@@ -19,6 +19,9 @@ from pointwise.functional.checks import check_input
 CONSTANT = ("ndim", "dtype", "device", "layout", "is_cpu", "is_cuda", "is_meta", "requires_grad")
 """Attributes of a tensor that a graph is made for."""
 
+PARTS = ("unbind", "split", "chunk")
+"""What cuts a tensor into a number of parts that its size may decide."""
+
 
 def inline(
     module: nn.Module,
@@ -69,9 +72,10 @@ class _UnfollowedError(Exception):
 
 
 class _Hinted(fx.Proxy):
-    """A symbol that knows the example's value."""
+    """A symbol that knows the example's value, and what it was made of."""
 
     hint: Any = None
+    given: tuple[Any, Any] = ((), {})
     tracer: "_Tracer"
 
     def __getattr__(self, name: str) -> Any:
@@ -87,9 +91,28 @@ class _Hinted(fx.Proxy):
 
     def __len__(self) -> int:
         count = len(self.hint)
-        if self.node.op == "placeholder":
+        if isinstance(self.hint, Tensor):
+            self.tracer.hold(self.size(0), count)
+        elif self.node.op == "placeholder":
             self.tracer.hold(self.tracer.create_proxy("call_function", len, (self,), {}), count)
+        elif self.node.op != "call_module" and _word(self.node) in PARTS:
+            self._hold_parts(count)
+        elif self.node.target is operator.getitem and isinstance(self.given[0][1], slice):
+            len(self.given[0][0])
         return count
+
+    def _hold_parts(self, count: int) -> None:
+        """Let the graph refuse what falls into another number of parts than the example."""
+        args, named = self.given
+        tensor, *more = list(args) + [named[name] for name in named if name != "dim"]
+        size = None if _word(self.node) == "unbind" else more.pop(0)
+        length = tensor.size(named.get("dim", more[0] if more else 0))
+        if size is None:
+            self.tracer.hold(length, count)
+        elif isinstance(_hints(size), int) and _word(self.node) == "split":
+            self.tracer.hold((length + size - 1) // size, count)
+        elif isinstance(_hints(size), int) and _hints(size) > count:  # chunks: a longer has more
+            self.tracer.hold(length, length.hint)
 
     def __bool__(self) -> bool:
         return bool(self.tracer.hold(self, bool(self.hint)))
@@ -135,10 +158,9 @@ class _Tracer(fx.Tracer):
     def hold(self, proxy: Any, value: Any) -> Any:
         """Let the graph refuse inputs that are not what it was made for."""
         if isinstance(proxy.hint, Tensor):
-            name = getattr(proxy.node.target, "__name__", proxy.node.target)
             raise _UnfollowedError(
-                f"it decides by the values of a tensor, those of {name}: compute both ways and "
-                "choose by torch.where, or convert its parts apart"
+                f"it decides by the values of a tensor, those of {_word(proxy.node)}: "
+                "compute both ways and choose by torch.where, or convert its parts apart"
             )
         # by comparing, not by ``not`` and ``is``: unpickling traces the graph anew, past symbols
         if value is True:
@@ -174,7 +196,7 @@ class _Tracer(fx.Tracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **options: Any
     ) -> Any:
         proxy: Any = super().create_proxy(kind, target, args, kwargs, *more, **options)
-        proxy.hint = self._value(kind, target, args, kwargs)
+        proxy.hint, proxy.given = self._value(kind, target, args, kwargs), (args, kwargs)
         return proxy
 
     def create_args_for_root(
@@ -254,6 +276,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, _UnfollowedError):
         return str(error)
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _word(node: fx.Node) -> str:
+    """The name of the function or method that a step calls."""
+    return str(getattr(node.target, "__name__", node.target))
 
 
 def _is_record(value: object) -> bool:

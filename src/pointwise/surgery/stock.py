@@ -73,8 +73,8 @@ def to_torch(
     Layers become torch's layers of the rank that they are called with, blocks and networks become
     ``torch.fx.GraphModule``, with the names and parameters of their parts. The result can be
     pickled, scripted and exported where this package is not installed, and trained on; it takes
-    inputs of any batch and size, of as many axes as the example has. It is compared with the given
-    model on the example.
+    inputs of any batch and size, of as many axes as the example has; a forward that loops over the
+    parts of a tensor is held to as many. It is compared with the given model on the example.
 
     Args:
         model: Any model; what is not of this package stays.

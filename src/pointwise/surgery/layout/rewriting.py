@@ -1,8 +1,7 @@
 """One graph written anew, every value in the form that suits what made it."""
 
-import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -164,15 +163,10 @@ class Rewriting:
     def _as_before(self, node: fx.Node) -> Any:
         if node in self.others:
             return self.others[node]
-        value = self.values[node]
-        if not isinstance(self.hint(node), Tensor):  # several: each is put in order apart
-            return self.others.setdefault(node, self._each(node, value))
-        return self.plain(value, self._why())
-
-    def _each(self, node: fx.Node, value: Value) -> list[fx.Node]:
-        count = len(self.hint(node))
-        parts = [self.function(operator.getitem, value.node, i) for i in range(count)]
-        return [self.plain(replace(value, node=part), self._why()) for part in parts]
+        if not isinstance(self.hint(node), Tensor):  # several, of any number: cut anew, in order
+            self.others[node] = self.graph.node_copy(node, self._as_before)
+            return self.others[node]
+        return self.plain(self.values[node], self._why())
 
     def _why(self) -> str:
         gives = self.current.op == "output" or isinstance(self.current.target, type)
