@@ -174,6 +174,31 @@ def test_operators_along_moved_axes():
     assert not new.act.inplace
 
 
+class After(nn.Module):
+    """A linear layer, and a function of what it gives."""
+
+    def __init__(self, after: Any) -> None:
+        super().__init__()
+        self.linear, self.after = nn.Linear(6, 6), after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.linear(x))
+
+
+AFTER: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "gram": (lambda y: y @ y.transpose(1, 2), (2, 4, 6)),
+    "gram, square": (lambda y: y @ y.mT, (2, 6, 6)),
+    "attention, no projections": (lambda y: (y @ y.mT).softmax(-1) @ y, (2, 4, 6)),
+    "sorted both ways": (lambda y: y.sort(1)[0] + y.mT.sort(1)[0], (2, 6, 6)),
+}
+
+
+@pytest.mark.parametrize("case", AFTER)
+def test_what_follows_a_layer(case: str):
+    after, shape = AFTER[case]
+    check_converted(After(after), torch.randn(shape))
+
+
 def test_sequences_of_other_lengths():
     model = calibrated(Encoder(), torch.randn(2, 5, 16)).double()
     new, _ = channels_first(model, torch.randn(2, 5, 16).double())

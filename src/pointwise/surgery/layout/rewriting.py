@@ -73,7 +73,7 @@ class Rewriting:
         self.others: dict[fx.Node, Any] = {}
         self.modules: dict[str, nn.Module] = {}
         self.changed: dict[str, tuple[str, str | None, str]] = {}
-        self._placed: dict[tuple[fx.Node, Form], fx.Node] = {}
+        self._placed: dict[tuple[fx.Node, Form, Form], fx.Node] = {}
         self.current: fx.Node
 
     def hint(self, node: Any) -> Any:
@@ -111,7 +111,7 @@ class Rewriting:
         """The tensor that holds a value in a form; axes are moved where they must be."""
         if value.form == form:
             return value.node
-        key = (value.node, form)
+        key = (value.node, value.form, form)  # a value and its transpose share the tensor
         if key not in self._placed:
             self._placed[key] = self._moved(value, form, why)
         return self._placed[key]
@@ -122,7 +122,8 @@ class Rewriting:
 
     def has(self, value: Value, form: Form) -> bool:
         """Whether a value is there in a form already, up to unit axes."""
-        forms = [value.form, *(made for node, made in self._placed if node is value.node)]
+        own = (value.node, value.form)
+        forms = [value.form, *(made for node, start, made in self._placed if (node, start) == own)]
         return any(core(form) == core(one) for one in forms)
 
     def common(self, values: Sequence[Value], rank: int) -> Form:
