@@ -189,6 +189,8 @@ AFTER: dict[str, tuple[Any, tuple[int, ...]]] = {
     "gram": (lambda y: y @ y.transpose(1, 2), (2, 4, 6)),
     "gram, square": (lambda y: y @ y.mT, (2, 6, 6)),
     "attention, no projections": (lambda y: (y @ y.mT).softmax(-1) @ y, (2, 4, 6)),
+    "turned round": (lambda y: y.flip(1).flip((1, 2)), (2, 4, 5, 6)),
+    "turned round, axes apart": (lambda y: y.flip(1, 2).flip(3, 1).flip(1, 2, 3), (2, 4, 5, 6)),
     "sorted both ways": (lambda y: y.sort(1)[0] + y.mT.sort(1)[0], (2, 6, 6)),
 }
 

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -103,6 +104,13 @@ def along(place: int, name: str) -> Rule:
         )
 
     return rule
+
+
+def flip(state: Rewriting, step: Step) -> Value | None:
+    """Values the other way round along some axes; axes given apart are gathered."""
+    if len(step.args) > 2:
+        step = replace(step, args=(step.args[0], step.args[1:]))
+    return along(1, "dims")(state, step)
 
 
 def reduction(state: Rewriting, step: Step) -> Value | None:
@@ -274,7 +282,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(("contiguous", "requires_grad_"), same),
     **dict.fromkeys(("softmax", "log_softmax", "cumsum", "glu"), along(1, "dim")),
-    "flip": along(1, "dims"),
+    "flip": flip,
     "roll": along(2, "dims"),
     "normalize": along(2, "dim"),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "norm"), reduction),
