@@ -110,6 +110,11 @@ def copying(x: Tensor) -> Tensor:
     return x.copy_(x * 2)
 
 
+def under_autocast(x: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return (x @ x.mT).float()
+
+
 FOLLOWED = "model must have a forward that can be written out: "
 REFUSED: dict[str, tuple[nn.Module, str]] = {
     "a decision on values": (
@@ -126,6 +131,11 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
         nn.Sequential(nn.Linear(4, 4), nn.Sequential(Forward(by_value))),
         f"{FOLLOWED}in the forward of '1.0' (Forward): it decides by the values of a tensor, those "
         "of gt: compute both ways and choose by torch.where, or convert its parts apart",
+    ),
+    "autocast": (
+        Forward(under_autocast),
+        f"{FOLLOWED}in its own forward: it runs under torch.autocast, which a graph does not hold: "
+        "call the whole network under it instead",
     ),
     "something else than tensors": (
         Forward(lambda x: (x, {1, 2})),

@@ -144,7 +144,7 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_functions=(check_input, *called))
         self._autowrap_search.append(torch)
         self.inputs, self.is_inlined = inputs, is_inlined
-        self.running = False
+        self.running, self.autocast = False, _autocast()
         self._failed: tuple[BaseException | None, nn.Module | None] = (None, None)
 
     def where(self, error: BaseException) -> str:
@@ -195,6 +195,11 @@ class _Tracer(fx.Tracer):
     def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **options: Any
     ) -> Any:
+        if _autocast() != self.autocast:
+            raise _UnfollowedError(
+                "it runs under torch.autocast, which a graph does not hold: call the whole network "
+                "under it instead"
+            )
         proxy: Any = super().create_proxy(kind, target, args, kwargs, *more, **options)
         proxy.hint, proxy.given = self._value(kind, target, args, kwargs), (args, kwargs)
         return proxy
@@ -276,6 +281,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, _UnfollowedError):
         return str(error)
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _autocast() -> list[bool]:
+    return [torch.is_autocast_enabled(device) for device in ("cpu", "cuda")]
 
 
 def _word(node: fx.Node) -> str:
