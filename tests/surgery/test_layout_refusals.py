@@ -171,6 +171,18 @@ def test_refusals(case: str):
         channels_first(model, torch.randn(2, 3, 4))
 
 
+def test_batches_of_one_that_fail_are_told(capsys: pytest.CaptureFixture[str]):
+    class Squeezed(Forward):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(self.linear(x).mean(1, keepdim=True).squeeze())
+
+    model, x = Squeezed(None), torch.randn(2, 3, 4)
+    new, swaps = channels_first(model, x)
+    assert_close(new(x), model(x))
+    assert "takes any batch but of one: Dimension out of range" in swaps[-1].reason
+    assert capsys.readouterr() == ("", "")
+
+
 def test_lost_changes_are_noticed():
     with pytest.raises(DifferenceError) as error:
         channels_first(Forward(unread), torch.randn(2, 3, 4))

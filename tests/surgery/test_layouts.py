@@ -201,6 +201,14 @@ def test_what_follows_a_layer(case: str):
     check_converted(After(after), torch.randn(shape))
 
 
+def test_outputs_in_a_wider_type_than_the_network():
+    x = torch.randn(2, 5, 6)
+    model = calibrated(After(nn.Sequential(Encoder(6), After(lambda y: y.double()))), x)
+    new, swaps = channels_first(model, x)
+    assert_close(new(x), model(x), atol=1e-5, rtol=1e-5)
+    assert "takes any batch" in swaps[-1].reason
+
+
 def test_sequences_of_other_lengths():
     model = calibrated(Encoder(), torch.randn(2, 5, 16)).double()
     new, _ = channels_first(model, torch.randn(2, 5, 16).double())
