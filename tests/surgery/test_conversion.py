@@ -68,6 +68,36 @@ def test_takes_and_gives_what_the_old_layer_did(
         torch.testing.assert_close(other.reshape(one.shape), one, rtol=1e-12, atol=1e-12)
 
 
+class ByName(nn.Module):
+    """Layers called by the names of their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.conv = nn.Linear(6, 6), nn.Conv1d(6, 6, 1)
+        self.pointwise = PointwiseConv(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(input=self.linear(input=x).transpose(1, 2))
+        return self.pointwise(x=y)
+
+
+@each_target
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")
+def test_arguments_keep_their_names(convert: Convert) -> None:
+    model, x = ByName(), torch.randn(2, 5, 6)
+    new, _ = convert(model)
+    expected = model(x)
+    torch.testing.assert_close(new(x), expected)
+    torch.testing.assert_close(torch.jit.trace(new, x)(x), expected)
+    torch.testing.assert_close(torch.export.export(new, (x,)).module()(x), expected)
+
+
+def test_an_argument_must_be_given() -> None:
+    message = "^forward must be given x, or input by name, got neither$"
+    with pytest.raises(TypeError, match=message):
+        InPlaceOf(nn.Linear(6, 4), "conv1d")()
+
+
 @pytest.mark.parametrize("layer", [PointwiseConv(6, 4), nn.Linear(6, 4)], ids=repr)
 def test_channels_last_images_stay_so(layer: nn.Module) -> None:
     x = torch.randn(2, 6, 5, 7).contiguous(memory_format=torch.channels_last)

@@ -191,6 +191,9 @@ AFTER: dict[str, tuple[Any, tuple[int, ...]]] = {
     "attention, no projections": (lambda y: (y @ y.mT).softmax(-1) @ y, (2, 4, 6)),
     "turned round": (lambda y: y.flip(1).flip((1, 2)), (2, 4, 5, 6)),
     "turned round, axes apart": (lambda y: y.flip(1, 2).flip(3, 1).flip(1, 2, 3), (2, 4, 5, 6)),
+    "by name": (lambda y: torch.softmax(input=torch.mean(input=y, dim=1), dim=1), (2, 4, 6)),
+    "joined, by name": (lambda y: torch.cat(tensors=[y, y], dim=1), (2, 4, 6)),
+    "axes, by name": (lambda y: torch.transpose(input=y, dim0=1, dim1=2), (2, 4, 6)),
     "sorted both ways": (lambda y: y.sort(1)[0] + y.mT.sort(1)[0], (2, 6, 6)),
 }
 
@@ -199,6 +202,19 @@ AFTER: dict[str, tuple[Any, tuple[int, ...]]] = {
 def test_what_follows_a_layer(case: str):
     after, shape = AFTER[case]
     check_converted(After(after), torch.randn(shape))
+
+
+def test_layers_called_by_name():
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.linear, self.flat = nn.LayerNorm(6), nn.Linear(6, 4), nn.Flatten()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.flat(input=self.linear(input=self.norm(input=x)))
+
+    _, swaps = check_converted(ByName(), torch.randn(2, 5, 6))
+    assert "linear: Linear(6, 4) -> Conv2d(6, 4, 1x1)" in swaps
 
 
 def test_outputs_in_a_wider_type_than_the_network():

@@ -149,6 +149,30 @@ def test_converted_layers_become_torchs(convert: Callable[..., Any]) -> None:
     check_equivalent(model, new, x(4, 5, 6))
 
 
+class ByName(nn.Module):
+    """Every part is called by the name of its argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.norm = ours.PointwiseConv(4, 6), ours.BatchNorm(6)
+        self.mlp, self.rows = ours.MLP([6, 6, 6]), ours.LayerNorm(6)
+        self.project, self.fc = ours.Projection(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mlp(x=self.norm(input=self.enter(x=x)))
+        return self.fc(input=self.rows(x=self.project(x=y)))
+
+
+@pytest.mark.parametrize("convert", [to_conv, to_linear, to_pointwise])
+def test_arguments_keep_their_names(convert: Callable[..., Any]) -> None:
+    converted, _ = convert(settled(ByName()))
+    new, swaps = to_torch(converted, x(3, 4))
+    check_equivalent(converted, new, x(5, 4))
+    left = {swap.path: swap.reason for swap in swaps if swap.after is None}
+    stays = "its argument is given by name, and has another name in torch's layers"
+    assert left == ({"enter": stays} if convert is to_pointwise else {})
+
+
 def test_a_layer_of_several_ranks_is_left_alone() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -93,9 +93,17 @@ class InPlaceOf(nn.Module):
         """The offset."""
         return self.layer.bias  # type: ignore[return-value]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor | None = None,
+        *,
+        input: Tensor | None = None,  # noqa: A002  (the name that torch's layers have for it)
+    ) -> Tensor:
         """Apply the layer to the channels, wherever the old one had them."""
-        return self._moved(x, self.layer)
+        given = input if x is None else x
+        if given is None:
+            raise TypeError("forward must be given x, or input by name, got neither")
+        return self._moved(given, self.layer)
 
     def _moved(self, x: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
         """Move the channels to where the layer has them, and those of its output back."""

@@ -52,6 +52,7 @@ class _Seen:
 
     inputs: dict[str, Any]
     forms: set[str] = field(default_factory=set)
+    by_name: bool = False
 
     @property
     def ndim(self) -> int:
@@ -230,7 +231,9 @@ def _calls(model: nn.Module, example: Example) -> tuple[dict[str, _Seen], set[st
     def note(path: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
             inputs = _by_name(module, args, named)
-            seen.setdefault(path, _Seen(inputs)).forms.add(_form(inputs))
+            one = seen.setdefault(path, _Seen(inputs))
+            one.forms.add(_form(inputs))
+            one.by_name |= "input" not in named and bool(named)
 
         return hook
 
@@ -256,7 +259,8 @@ def _by_name(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) ->
     """The arguments of a call by the forward's names for them, as ``inline`` takes them."""
     signature = inspect.signature(module.forward)
     bound = signature.bind(*args, **named)
-    bound.apply_defaults()
+    if not isinstance(module, InPlaceOf):  # which has two names for its one argument
+        bound.apply_defaults()
     stars = {
         name: "*" + name
         for name, parameter in signature.parameters.items()
@@ -274,6 +278,8 @@ def _form(inputs: dict[str, Any]) -> str:
 
 def _layer(module: nn.Module, seen: _Seen | None) -> nn.Module | str:
     """Torch's layer in place of one of ours."""
+    if seen is not None and seen.by_name:
+        return "its argument is given by name, and has another name in torch's layers"
     if isinstance(module, Dropout):
         return nn.Dropout(module.p)
     if seen is None:
@@ -326,9 +332,10 @@ def _block(module: nn.Module, seen: _Seen | None) -> tuple[nn.Module | str, str]
     chain = type(module) is ConvNormActivation or (
         type(module) is Projection and module.stride == 1
     )
-    if chain and not any(_is_ours(part) for part in module.children()):
+    if chain and not seen.by_name and not any(_is_ours(part) for part in module.children()):
         return nn.Sequential(OrderedDict(module.named_children())), ""
-    if type(module) is LayerNorm and seen.ndim == 2 and module.groups == 1:
+    rows = seen.ndim == 2 and not seen.by_name
+    if type(module) is LayerNorm and rows and module.groups == 1:
         norm = nn.LayerNorm(module.channels, module.eps, device="meta")
         norm.weight, norm.bias = module.weight, module.bias
         return norm, ""

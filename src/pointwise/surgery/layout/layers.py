@@ -53,7 +53,7 @@ def _why_not(state: Rewriting, path: str, x: Value | None) -> str | None:
         return f"its input has {x.rank} axes, a convolution reads 2 to 5"
     calls = [n for n in state.captured.module.graph.nodes if n.op == "call_module"]
     own = [n for n in calls if state.model.get_submodule(str(n.target)) is _at(state, path)]
-    ranks = {max(4, state.hint(n.args[0]).ndim) for n in own if n.args}
+    ranks = {max(4, state.hint(one).ndim) for n in own for one in n.all_input_nodes[:1]}
     if len(ranks) > 1:
         return "it is called with inputs of 5 axes and of fewer, which no one convolution reads"
     held = {id(one) for one in _at(state, path).parameters()}

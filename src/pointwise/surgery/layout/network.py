@@ -52,6 +52,9 @@ ACTIVATIONS = frozenset(
 MOVES = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "getattr")
 """What moves axes."""
 
+FIRST = ("input", "x", "tensors", "tensor")
+"""What the first argument of a function or layer may be called."""
+
 
 @dataclass(frozen=True)
 class AxisMove:
@@ -152,12 +155,21 @@ def _step(state: Rewriting, node: fx.Node) -> tuple[Step, Rule | None]:
     if node.op == "call_module":
         module = state.model.get_submodule(str(node.target))
         step = Step(node, name, node.args, dict(node.kwargs), module)
-        return _module_step(step, module)
+        return _module_step(_in_place(step), module)
     pure = name.removesuffix("_") if name.removesuffix("_") in ELEMENTWISE else name
-    step = Step(node, pure, node.args, dict(node.kwargs))
+    step = _in_place(Step(node, pure, node.args, dict(node.kwargs)))
     if node.op == "call_function" and not _is_known(node.target):
         return step, None
     return step, LAYERS.get(pure) or RULES.get(pure)
+
+
+def _in_place(step: Step) -> Step:
+    """A step with its first argument in its place, if it is given by name."""
+    name = next((one for one in FIRST if one in step.kwargs), None)
+    if step.args or name is None:
+        return step
+    rest = {key: value for key, value in step.kwargs.items() if key != name}
+    return replace(step, args=(step.kwargs[name],), kwargs=rest)
 
 
 def _is_known(target: Any) -> bool:
