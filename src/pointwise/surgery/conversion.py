@@ -8,6 +8,7 @@ The exceptions are GPT-2's linear layers, whose weights are transposed.
 from itertools import chain
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
@@ -235,7 +236,8 @@ def _used(model: nn.Module, example: Example) -> set[str]:
     return called | {
         path
         for path, module in model.named_modules()
-        if any(module._parameters.get("weight") is weight for weight in multiplied.weights)
+        if not isinstance(module, torch.jit.ScriptModule)
+        and any(module._parameters.get("weight") is weight for weight in multiplied.weights)
     }
 
 

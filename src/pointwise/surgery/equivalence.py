@@ -217,7 +217,7 @@ def called_modules(model: nn.Module, x: Example) -> set[str]:
         x: The input.
 
     Returns:
-        The (first) path of each.
+        The (first) path of each; what TorchScript compiled, which takes no hooks, is not told.
 
     Example:
         >>> sorted(called_modules(nn.Sequential(nn.ReLU()), torch.ones(1)))
@@ -229,7 +229,9 @@ def called_modules(model: nn.Module, x: Example) -> set[str]:
         return lambda *_: called.add(path)
 
     handles = [
-        module.register_forward_pre_hook(note(path)) for path, module in model.named_modules()
+        module.register_forward_pre_hook(note(path))
+        for path, module in model.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
         with evaluating(model), torch.no_grad():
@@ -253,8 +255,12 @@ def _run(
 
         return hook
 
-    named = list(model.named_modules()) if layers else []
-    handles = [module.register_forward_hook(note(path)) for path, module in named if path]
+    named = list(model.named_modules())[1:] if layers else []
+    handles = [
+        module.register_forward_hook(note(path))
+        for path, module in named
+        if not isinstance(module, torch.jit.ScriptModule)  # which takes no hooks
+    ]
     try:
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

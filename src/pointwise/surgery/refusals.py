@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
@@ -30,6 +31,8 @@ OLD_HOOKS = {
 }
 """Hooks of torch that compute the weight before every call."""
 
+SCRIPTED = "is compiled by TorchScript: convert the network before"
+
 OF_ITS_OWN = {
     *("__module__", "__qualname__", "__doc__", "__annotations__", "__firstlineno__"),
     *("__static_attributes__", "__orig_bases__", "__parameters__", "__constants__"),
@@ -56,6 +59,8 @@ def refusal(module: nn.Module) -> str | None:
         >>> refusal(layer)
         'has forward hooks: remove them first'
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        return SCRIPTED
     if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
         return "is lazy: run it once first, so that its sizes are known"
     if parametrize.is_parametrized(module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pointwise.inspection.copying import copy_model
 from pointwise.surgery.holders import held_outside
-from pointwise.surgery.refusals import refusal
+from pointwise.surgery.refusals import SCRIPTED, refusal
 from pointwise.surgery.swap import Swap, describe
 
 Outcome = nn.Module | str | None
@@ -150,7 +150,7 @@ def _decide(
 ) -> Outcome:
     """What the rule says, unless something speaks against a swap."""
     if isinstance(module, torch.jit.ScriptModule):
-        return "is compiled by TorchScript: convert the network before"
+        return SCRIPTED
     outcome = rule(path, module)
     if not isinstance(outcome, nn.Module | str | None):
         raise TypeError(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Speedup, Timer, speedup, take_turns
 from pointwise.surgery.equivalence import TOLERANCES
+from pointwise.surgery.refusals import SCRIPTED
 from pointwise.surgery.spelling.fused_chains import chain_swaps, take_over
 from pointwise.surgery.spelling.orders import planar_weights
 from pointwise.surgery.spelling.search import (
@@ -82,8 +83,9 @@ def respell(
         layer: the spelling and what it won, or why it was left alone.
 
     Raises:
-        ValueError: If the network or its input holds no values, which cannot be timed, or the
-            network is in training mode and ``folding`` or ``fused`` is asked for.
+        ValueError: If the network or its input holds no values, which cannot be timed, the network
+            is compiled by TorchScript, or is in training mode and ``folding`` or ``fused`` is asked
+            for.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 8, 1))
@@ -92,6 +94,8 @@ def respell(
         ['', '0', '2']
     """
     args = example if isinstance(example, tuple) else (example,)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(f"model must be made of layers, got {type(model).__name__}: it {SCRIPTED}")
     _check_values(model, args)
     if fused and any(module.training for module in model.modules()):
         raise ValueError(
