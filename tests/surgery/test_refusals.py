@@ -105,6 +105,12 @@ REFUSED = {
         lambda: nn.Conv2d(4, 4, 1, groups=2), "it has 2 groups, nn.Linear has none", to_linear
     ),
     "transposed": Refused(lambda: nn.ConvTranspose2d(4, 4, 1), "it is a transposed convolution"),
+    "no_channels_to_read": Refused(
+        lambda: nn.Linear(0, 4), "it has no channels to read or to give", to_conv
+    ),
+    "no_channels_to_give": Refused(
+        lambda: nn.Linear(4, 0), "it has no channels to read or to give"
+    ),
     "bilinear": Refused(
         lambda: nn.Bilinear(4, 3, 2),
         "it multiplies two inputs with one another: it is no matrix on one",

@@ -159,6 +159,8 @@ def eligibility(module: nn.Module) -> tuple[nn.Module, Kind] | str | None:
     if not kinds:
         return None
     reason = subclass_refusal(module, kinds) or _not_pointwise(module) or _held(module)
+    if reason is None and 0 in sizes(module):
+        reason = "it has no channels to read or to give"
     return reason or (module, PLAIN[type(module)])
 
 
