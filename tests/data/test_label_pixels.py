@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rasterio.errors import NotGeoreferencedWarning
 from shapely import box
 
 from labelled_scenes import LANDSAT, grid, labels_found, write_raster, write_shapes
@@ -223,10 +224,54 @@ def test_a_raster_elsewhere_is_refused(name, tmp_path):
         assert case.message in said
 
 
+NO_PLACE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+SOUTH_UP = (10.0, 0.0, 500_000.0, 0.0, 10.0, 5_000_000.0)
+PLACING = {
+    "the same size": (
+        cover(),
+        grid(),
+        "gdal_translate -a_srs EPSG:32632 -a_ullr 500000 5000200 500240 5000000 'my cover.tif' ",
+    ),
+    "another size": (
+        cover()[:10],
+        grid(),
+        "gdal_translate -r nearest -outsize 24 20 -a_srs EPSG:32632 -a_ullr 500000 5000200 500240 "
+        "5000000 'my cover.tif' ",
+    ),
+    "south up": (
+        cover(),
+        grid(crs=None, place=SOUTH_UP),
+        "gdal_translate -a_ullr 500000 5000000 500240 5000200 'my cover.tif' ",
+    ),
+    "a scene without a place": (
+        cover()[:10],
+        grid(crs=None, place=NO_PLACE),
+        "gdal_translate -r nearest -outsize 24 20 'my cover.tif' ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "scene", "way"), PLACING.values(), ids=PLACING.keys())
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_labels_without_a_place_are_given_the_scenes(values, scene, way, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_raster("my cover.tif", values, crs=None, place=NO_PLACE)
+    words = (
+        "they have no place of their own: if they cover the scene, bring them onto it, such as: "
+    )
+    with pytest.raises(DataError) as error:
+        read_labels("my cover.tif", scene)
+    assert f": {words}{way}labels-on-scene.tif" in str(error.value)
+
+
 def test_for_a_rotated_scene_the_way_is_another(tmp_path):
     rotated = grid(place=(8.0, 6.0, 500_000.0, 6.0, -8.0, 5_000_200.0))
     path = write_raster(tmp_path / "cover.tif", cover(), nodata=0)
     with pytest.raises(DataError, match=r"with rasterio\.warp\.reproject and Resampling\.nearest$"):
+        read_labels(path, rotated)
+    with pytest.warns(NotGeoreferencedWarning):
+        path = write_raster(tmp_path / "plain.tif", cover(), crs=None, place=NO_PLACE)
+    with pytest.raises(DataError, match=r"write its crs and transform to them with rasterio$"):
         read_labels(path, rotated)
 
 

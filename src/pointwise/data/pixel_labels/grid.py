@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pointwise.data.scenes.agreement import show_crs
-from pointwise.data.scenes.parts import Grid, need
+from pointwise.data.scenes.parts import IDENTITY, Grid, need
 from pointwise.errors import DataError, DataWarning
 
 TOLERANCE = 0.1
@@ -108,8 +109,7 @@ def check_same_grid(labels: Grid, scene: Grid, *, labels_name: str, scene_name: 
     if differs:
         raise DataError(
             f"{labels_name}: labels must lie on the pixels of the scene {scene_name}; "
-            f"{'; '.join(differs)}: bring them there without mixing classes, "
-            f"{_way(labels, scene, labels_name)}"
+            f"{'; '.join(differs)}: {_way(labels, scene, shlex.quote(labels_name))}"
         )
     warn_without_crs(labels.crs, scene.crs, labels_name, scene_name)
 
@@ -160,15 +160,38 @@ def _apart(corners: NDArray[np.float64], scene: Grid) -> float:
 
 
 def _way(labels: Grid, scene: Grid, name: str) -> str:
+    """Say what brings labels onto the scene's pixels; ``name`` as a shell takes it."""
+    if labels.crs is None and labels.transform == IDENTITY:
+        return f"they have no place of their own: {_placing(labels, scene, name)}"
+    bring = "bring them there without mixing classes, "
     a, b, _, d, e, _ = scene.transform
     if b or d or a < 0 or e > 0:
-        return "with rasterio.warp.reproject and Resampling.nearest"
+        return f"{bring}with rasterio.warp.reproject and Resampling.nearest"
     (left, top), *_, (right, bottom) = scene.corners()
     code = _epsg(scene.crs) if scene.crs else None
     target = f"-t_srs EPSG:{code} " if code and _crs_differs(labels, scene) else ""
     ends = " ".join(map(_short, (left, bottom, right, top)))
     size = f"{scene.width} {scene.height}"
-    return f"such as: gdalwarp -r near {target}-te {ends} -ts {size} {name} labels-on-scene.tif"
+    return (
+        f"{bring}such as: gdalwarp -r near {target}-te {ends} -ts {size} {name} labels-on-scene.tif"
+    )
+
+
+def _placing(labels: Grid, scene: Grid, name: str) -> str:
+    """How labels get the scene's place: gdalwarp would look for them far away."""
+    _, b, _, d, _, _ = scene.transform
+    if b or d:
+        return "if they cover the scene, write its crs and transform to them with rasterio"
+    options = []
+    if (labels.height, labels.width) != (scene.height, scene.width):
+        options.append(f"-r nearest -outsize {scene.width} {scene.height}")
+    if code := _epsg(scene.crs) if scene.crs else None:
+        options.append(f"-a_srs EPSG:{code}")
+    if scene.transform != IDENTITY:
+        (left, top), *_, (right, bottom) = scene.corners()
+        options.append(f"-a_ullr {' '.join(map(_short, (left, top, right, bottom)))}")
+    way = f"gdal_translate {' '.join(options)} {name} labels-on-scene.tif"
+    return f"if they cover the scene, bring them onto it, such as: {way}"
 
 
 def _epsg(wkt: str) -> int | None:
