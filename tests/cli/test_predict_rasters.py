@@ -274,6 +274,11 @@ REFUSED = {
     "no such raster": Bad(
         "predict cover gone.tif --out map.tif", r"gone\.tif: there is no such file"
     ),
+    "a raster to be scored": Bad(
+        "evaluate cover scene.tif",
+        r"cover is a model for tables, scene\.tif is a raster: predict maps it \(--out map\.tif\); "
+        "to score the model on its labelled pixels, write them to a table with a column per band",
+    ),
     "several tables": Bad(
         "predict price-model houses.csv houses.csv --out p.csv",
         r"tables and images are one DATA, got 2 \(houses\.csv, houses\.csv\): several are for the "

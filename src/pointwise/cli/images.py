@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pointwise.cli.image_sets import read
 from pointwise.cli.masks import evaluate_masks, write_masks
 from pointwise.cli.words import print_json, print_line, print_scores
+from pointwise.data.scenes.paths import RASTERS
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ def image_model(model: Path, data: str, options: Mapping[str, Any]) -> bool:
         if not given:
             what = "is a table or another file" if Path(data).exists() else "is not there"
             raise DataError(f"{model} is a model for images: it takes {NEEDED}, {data} {what}")
+    elif Path(data).suffix.lower() in RASTERS:
+        raise DataError(
+            f"{model} is a model for tables, {data} is a raster: predict maps it (--out map.tif); "
+            "to score the model on its labelled pixels, write them to a table with a column per "
+            "band"
+        )
     elif given:
         what = "a folder" if Path(data).is_dir() else "an image or an idx file of images"
         raise DataError(f"{model} is a model for tables: {data} is {what}, not a table")
