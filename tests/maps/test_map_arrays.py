@@ -43,6 +43,7 @@ NODATA = {
     "scalar": (np.int16, -1, -1),
     "a float of the same value": (np.int16, -1, -1.0),
     "255 in uint8": (np.uint8, 255, 255),
+    "an array of one number": (np.uint8, 255, np.array(255)),
     "float32": (np.float32, -3.4028234663852886e38, -3.4028234663852886e38),
     "float32 of a double": (np.float32, np.float32(0.1), 0.1),
     "NaN": (np.float32, np.nan, np.nan),
@@ -213,6 +214,11 @@ REFUSED = {
     "texts": (
         {"raster": np.full((3, 2, 2), "a")},
         "a raster must be numbers of shape (bands, rows, columns), got <U1 of shape (3, 2, 2)",
+    ),
+    "longer numbers than torch has": (
+        {"raster": np.zeros((3, 2, 2), np.longdouble)},
+        f"a raster must hold numbers of 64 bits at most, got {np.dtype(np.longdouble)}: give "
+        "raster.astype('float64')",
     ),
     "a number": (
         {"raster": 3.0},

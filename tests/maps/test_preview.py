@@ -310,11 +310,18 @@ REFUSALS = {
         "map.tif", "map.png", {"band": "height"},
         "map.tif has no band 'height': it has 1 'value', 2 'spread'",
     ),
+    "complex numbers": (
+        "waves.tif", "map.png", {},
+        "waves.tif: bands hold real numbers, got complex64 in band 1: write amplitude, or real "
+        "and imaginary part, as bands of their own",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_cannot_be_drawn_is_refused_and_writes_nothing(case):
+    map_file(np.zeros((1, 4, 4), np.complex64), nodata=None)
+    Path("map.tif").rename("waves.tif")
     map_file(np.zeros((2, 4, 4), np.float32), nodata=None, bands=["value", "spread"])
     Path("note.tif").write_text("no raster")
     source, out, options, message = REFUSALS[case]

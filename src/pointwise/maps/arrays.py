@@ -180,6 +180,11 @@ def _as_array(raster: Any) -> tuple[Array, NDArray[np.bool_] | None]:
             "a raster must be numbers of shape (bands, rows, columns), "
             f"got {pixels.dtype} of shape {pixels.shape}"
         )
+    if pixels.dtype.kind == "f" and pixels.dtype.itemsize > 8:
+        raise DataError(
+            f"a raster must hold numbers of 64 bits at most, got {pixels.dtype}: give "
+            "raster.astype('float64')"
+        )
     return pixels, mask
 
 
@@ -195,16 +200,17 @@ def _check_bands_first(model: PixelModel, pixels: Array) -> None:
 
 def _nodata_values(nodata: float | Sequence[float | None] | None, pixels: Array) -> list[Any]:
     """For each band what stands for a missing value, in the raster's type."""
-    given: list[Any]
-    if isinstance(nodata, Sequence | np.ndarray):
-        given = list(nodata)
+    given: Any = nodata
+    if isinstance(given, np.ndarray):
+        given = given.tolist()  # of one without axes its number
+    if isinstance(given, Sequence):
         if len(given) != len(pixels):
             raise DataError(
                 f"nodata must be one number, or one for each of the {len(pixels)} bands of the "
                 f"raster: got {len(given)}"
             )
     else:
-        given = [nodata] * len(pixels)
+        given = [given] * len(pixels)
     return [_in_type(number, pixels.dtype) for number in given]
 
 

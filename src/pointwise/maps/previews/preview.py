@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pointwise._atomic import write_bytes
 from pointwise.data.names import shorten
+from pointwise.data.scenes.parts import refuse_complex
 from pointwise.data.scenes.paths import OUTPUT_TAG
 from pointwise.errors import DataError, first_line
 from pointwise.maps.files.writer import TARGET_TAG
@@ -109,6 +110,7 @@ def _tags() -> "PngInfo":
 
 
 def _draw(dataset: "DatasetReader", band: int, title: str, width: int) -> "Image":
+    refuse_complex(dataset.name, f"band {band}", dataset.dtypes[band - 1])
     whole = np.dtype(dataset.dtypes[band - 1]).kind in "iu"
     names, colours = read_classes(dataset, band) if whole else ({}, None)
     heading, note = _heading(dataset, band), _note(dataset)
