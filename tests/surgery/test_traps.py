@@ -270,3 +270,25 @@ def test_layers_that_a_function_closes_over_are_named_and_left(convert: Any) -> 
         ("parts.up", None, reason),
         ("parts.down", None, reason),
     ]
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = PointwiseConv(4, 4), nn.BatchNorm1d(4)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y: Tensor = self.norm(self.layer(x)).relu()
+        return y
+
+
+@pytest.mark.parametrize("surgery_of", ["to_conv", "fold", "channels_first", "to_torch"])
+def test_runs_of_the_given_model_leave_no_trace_in_its_buffers(surgery_of: str) -> None:
+    model, x = Counting().eval(), torch.randn(3, 4, 7)
+    new, _ = getattr(surgery, surgery_of)(model, example=x)
+    check_equivalent(model, new, x)
+    assert model.calls == 0

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pointwise.errors import DifferenceError
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.outputs import outputs_of
 
 TOLERANCES = {
@@ -121,8 +122,8 @@ def check_equivalent(
 ) -> Equivalence:
     """Run two models on one input and compare all that they put out.
 
-    Both run in evaluation mode without gradients, from the same random state; every flag is as
-    before afterwards.
+    Both run in evaluation mode without gradients, from the same random state; every flag and
+    buffer is as before afterwards.
 
     Args:
         a: The model to compare with.
@@ -234,7 +235,7 @@ def called_modules(model: nn.Module, x: Example) -> set[str]:
         if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), kept_buffers(model), torch.no_grad():
             call(model, x)
     finally:
         for handle in handles:
@@ -262,7 +263,12 @@ def _run(
         if not isinstance(module, torch.jit.ScriptModule)  # which takes no hooks
     ]
     try:
-        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            evaluating(model),
+            kept_buffers(model),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
             torch.manual_seed(0)
             return outputs_of(call(model, x)), seen
     finally:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pointwise.errors import FlowError, first_line
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.copying import copy_model
 from pointwise.surgery.closeness import closeness
 from pointwise.surgery.equivalence import call
@@ -162,7 +163,7 @@ def _fold(
 def _check_example(model: nn.Module, example: Any) -> None:
     """Refuse an example that the model does not take: the flow is then no wonder unknown."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), kept_buffers(model):
             call(model, example)
     except Exception as error:  # whatever the model raises
         first = first_line(error)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from pointwise.errors import FlowError
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.copying import copy_model
 from pointwise.nn.conv import ConvNormActivation, Projection
 from pointwise.nn.dropout import Dropout
@@ -245,7 +246,7 @@ def _calls(model: nn.Module, example: Example) -> tuple[dict[str, _Seen], set[st
     for path, module in stand_ins.items():
         module.on_read = partial(read.add, path)
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), kept_buffers(model), torch.no_grad():
             call(model, example)
     finally:
         for handle in handles:
