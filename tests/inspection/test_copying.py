@@ -32,3 +32,15 @@ def test_marks_on_parameters_are_kept() -> None:
     model = nn.Linear(2, 2)
     model.weight.decay = False
     assert copy_model(model).weight.decay is False
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_lazy_norms() -> None:
+    model = nn.LazyBatchNorm1d(dtype=torch.float64)
+    copied = copy_model(model)
+    assert copied.has_uninitialized_params()
+    assert copied.running_mean is not model.running_mean
+    copied(torch.randn(3, 4, dtype=torch.float64))
+    assert copied.running_mean.shape == (4,)
+    assert copied.running_mean.dtype == torch.float64
+    assert model.has_uninitialized_params()

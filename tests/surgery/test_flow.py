@@ -213,6 +213,10 @@ REFUSED = {
         nn.Sequential(nn.LazyLinear(2)),
         "layer '0' (LazyLinear) has no weights yet: run the model once first",
     ),
+    "lazy_norm": (
+        nn.Sequential(nn.LazyBatchNorm2d(affine=False)),
+        "layer '0' (LazyBatchNorm2d) has no weights yet: run the model once first",
+    ),
     "closure": (
         closure(),
         "a plain callable in the model (Holding) reads the model's 'net.0.weight', "

@@ -270,6 +270,24 @@ def test_a_compiled_whole() -> None:
         respell(compiled, torch.ones(2, 4))
 
 
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("part", [nn.LazyLinear, nn.LazyBatchNorm1d])
+def test_lazy_parts(part: Any) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), part(4) if part is nn.LazyLinear else part()).eval()
+    new, swaps = to_conv(model)
+    assert swaps[0].after == "Conv2d(4, 4, 1x1) in place of linear"
+    assert type(new[1]) is part
+    assert new[1].has_uninitialized_params()
+    message = (
+        rf"^model must know its sizes: its part '1' \({part.__name__}\) is lazy: run it once "
+        "first, so that its sizes are known$"
+    )
+    for surgery in (channels_first, respell):
+        with pytest.raises(ValueError, match=message):
+            surgery(model, torch.ones(2, 4))
+    assert model[1].has_uninitialized_params()
+
+
 CONVERTED = {
     "linear": lambda: nn.Linear(4, 6),
     "no_bias": lambda: nn.Linear(4, 6, bias=False),

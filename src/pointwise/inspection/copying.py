@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
 
 
 def computed_tensors(model: nn.Module) -> Iterator[Tensor]:
@@ -43,6 +44,7 @@ def _computed(value: Any, seen: set[int]) -> Iterator[Tensor]:
 def copy_model(model: nn.Module) -> nn.Module:
     """Copy a model deeply; tensors that something computed (old weight norm) come detached.
 
+    Buffers of lazy norms, which torch does not copy either, are made anew.
     Attributes that someone hung on a parameter (an optimizer's mark, say), which torch's own copy
     drops, are kept.
 
@@ -61,6 +63,9 @@ def copy_model(model: nn.Module) -> nn.Module:
         False
     """
     memo: dict[int, object] = {id(t): t.detach().clone() for t in computed_tensors(model)}
+    fresh: Any = UninitializedBuffer  # torch's stub has other arguments
+    lazy = (one for one in model.buffers() if isinstance(one, UninitializedBuffer))
+    memo |= {id(one): fresh(device=one.device, dtype=one.dtype) for one in lazy}
     try:
         copied = copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, AttributeError) as error:

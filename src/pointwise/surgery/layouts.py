@@ -19,7 +19,7 @@ from pointwise.surgery.equivalence import Example, check_equivalent
 from pointwise.surgery.layout.capture import Retracer, capture, is_whole
 from pointwise.surgery.layout.network import AxisMove, moves_before, path_of, rewrite
 from pointwise.surgery.layout.rewriting import MOVED, Rewriting, word
-from pointwise.surgery.refusals import refusal
+from pointwise.surgery.refusals import check_has_sizes, refusal
 from pointwise.surgery.replace import replace
 from pointwise.surgery.swap import Swap, describe
 
@@ -52,8 +52,9 @@ def channels_first(
         of each module, and last of the whole.
 
     Raises:
-        ValueError: If the model is a single layer, or its forward depends on values, changes
-            tensors in place that are read afterwards, or cannot be followed for another reason.
+        ValueError: If the model is a single layer or has lazy parts, or its forward depends on
+            values, changes tensors in place that are read afterwards, or cannot be followed for
+            another reason.
         DifferenceError: If the new network computes something else: a change in place that the
             graph does not show.
 
@@ -82,6 +83,7 @@ def channels_first(
     if is_whole(model):
         reason = refusal(model) or "it is one layer, which to_conv converts"
         raise ValueError(f"model must be a network, got {type(model).__name__}: {reason}")
+    check_has_sizes(model)
     work = model if in_place else copy.deepcopy(model)
     work, attention = replace(work, _split, in_place=True)
     captured = capture(work, example)

@@ -14,12 +14,12 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pointwise.errors import FlowError, first_line
 from pointwise.surgery.recording import Call, Operator, Recording, Value
+from pointwise.surgery.refusals import has_no_sizes
 
 
 def record(model: nn.Module, example: Any) -> Recording:
@@ -36,7 +36,7 @@ def record(model: nn.Module, example: Any) -> Recording:
         FlowError: If it cannot be copied or run so.
     """
     for path, module in model.named_modules():
-        if any(is_lazy(p) for p in module.parameters(recurse=False)):
+        if not isinstance(module, torch.jit.ScriptModule) and has_no_sizes(module):
             raise FlowError(f"{_layer(path, module)} has no weights yet: run the model once first")
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     try:

@@ -31,6 +31,8 @@ OLD_HOOKS = {
 }
 """Hooks of torch that compute the weight before every call."""
 
+LAZY = "is lazy: run it once first, so that its sizes are known"
+
 SCRIPTED = "is compiled by TorchScript: convert the network before"
 
 OF_ITS_OWN = {
@@ -61,8 +63,8 @@ def refusal(module: nn.Module) -> str | None:
     """
     if isinstance(module, torch.jit.ScriptModule):
         return SCRIPTED
-    if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
-        return "is lazy: run it once first, so that its sizes are known"
+    if has_no_sizes(module):
+        return LAZY
     if parametrize.is_parametrized(module):
         return "has parametrizations: call torch.nn.utils.parametrize.remove_parametrizations first"
     hook = _hooks(module)
@@ -78,6 +80,41 @@ def refusal(module: nn.Module) -> str | None:
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
             return f"its {name} has gradient hooks: remove them first"
     return None
+
+
+def has_no_sizes(module: nn.Module) -> bool:
+    """Whether a module is lazy: it gets its sizes in its first run.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        Whether one of its own parameters or buffers has no size yet.
+
+    Example:
+        >>> has_no_sizes(nn.BatchNorm1d(4))
+        False
+    """
+    own = (*module._parameters.values(), *module._buffers.values())
+    return any(one is not None and is_lazy(one) for one in own)
+
+
+def check_has_sizes(model: nn.Module) -> None:
+    """Refuse a model with a lazy part: each copy of it would draw weights of its own.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: If a part of it has no sizes yet.
+
+    Example:
+        >>> check_has_sizes(nn.Sequential(nn.BatchNorm1d(4)))
+    """
+    for path, part in model.named_modules():
+        if not isinstance(part, torch.jit.ScriptModule) and has_no_sizes(part):
+            where = f"its part {path!r} ({type(part).__name__})" if path else type(part).__name__
+            raise ValueError(f"model must know its sizes: {where} {LAZY}")
 
 
 def is_quantized(module: nn.Module) -> bool:

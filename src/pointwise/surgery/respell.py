@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pointwise.inspection.copying import copy_model
 from pointwise.inspection.timing import Speedup, Timer, speedup, take_turns
 from pointwise.surgery.equivalence import TOLERANCES
-from pointwise.surgery.refusals import SCRIPTED
+from pointwise.surgery.refusals import SCRIPTED, check_has_sizes
 from pointwise.surgery.spelling.fused_chains import chain_swaps, take_over
 from pointwise.surgery.spelling.orders import planar_weights
 from pointwise.surgery.spelling.search import (
@@ -84,8 +84,8 @@ def respell(
 
     Raises:
         ValueError: If the network or its input holds no values, which cannot be timed, the network
-            is compiled by TorchScript, or is in training mode and ``folding`` or ``fused`` is asked
-            for.
+            is compiled by TorchScript or has lazy parts, or is in training mode and ``folding`` or
+            ``fused`` is asked for.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 8, 1))
@@ -96,6 +96,7 @@ def respell(
     args = example if isinstance(example, tuple) else (example,)
     if isinstance(model, torch.jit.ScriptModule):
         raise ValueError(f"model must be made of layers, got {type(model).__name__}: it {SCRIPTED}")
+    check_has_sizes(model)
     _check_values(model, args)
     if fused and any(module.training for module in model.modules()):
         raise ValueError(
