@@ -13,9 +13,6 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from pointwise.errors import DifferenceError
 from pointwise.nn.pointwise import PointwiseConv
 from pointwise.surgery.conversion import to_conv, to_linear, to_pointwise
-from pointwise.surgery.equivalence import check_equivalent
-from pointwise.surgery.layouts import channels_first
-from pointwise.surgery.respell import respell
 from pointwise.surgery.restoring import restore
 from pointwise.surgery.swap import describe
 from zoo_refusals import Branching, Listing, Reading
@@ -241,51 +238,6 @@ def test_compiled_by_torchscript() -> None:
     scripted = torch.jit.script(nn.Linear(4, 4))
     _, swaps = to_conv(nn.Sequential(scripted), in_place=True)
     assert swaps[0].reason == "is compiled by TorchScript: convert the network before"
-
-
-@ignore_old
-@pytest.mark.parametrize("target", [to_pointwise, to_conv, to_linear])
-@pytest.mark.parametrize("compiled", ["scripted", "traced"])
-def test_what_is_beside_a_compiled_part_is_converted(compiled: str, target: Any) -> None:
-    layer, x = nn.Linear(4, 4), torch.randn(2, 3, 4)
-    part = torch.jit.script(layer) if compiled == "scripted" else torch.jit.trace(layer, x)
-    model = nn.Sequential(nn.Linear(4, 4), part, nn.Conv1d(3, 2, 1))
-    new, swaps = target(model, example=x)
-    left = {swap.path: swap.reason for swap in swaps if swap.after is None}
-    assert left == {"1": "is compiled by TorchScript: convert the network before"}
-    check_equivalent(model, new, x, layers=True)
-
-
-@ignore_old
-def test_a_compiled_whole() -> None:
-    compiled = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
-    reason = "is compiled by TorchScript: convert the network before"
-    _, swaps = to_conv(compiled, example=torch.ones(2, 4))
-    assert [swap.reason for swap in swaps] == [reason]
-    kind = type(compiled).__name__
-    with pytest.raises(ValueError, match=f"^model must be a network, got {kind}: {reason}$"):
-        channels_first(compiled, torch.ones(2, 4))
-    message = f"^model must be made of layers, got {kind}: it {reason}$"
-    with pytest.raises(ValueError, match=message):
-        respell(compiled, torch.ones(2, 4))
-
-
-@pytest.mark.filterwarnings("ignore:Lazy modules")
-@pytest.mark.parametrize("part", [nn.LazyLinear, nn.LazyBatchNorm1d])
-def test_lazy_parts(part: Any) -> None:
-    model = nn.Sequential(nn.Linear(4, 4), part(4) if part is nn.LazyLinear else part()).eval()
-    new, swaps = to_conv(model)
-    assert swaps[0].after == "Conv2d(4, 4, 1x1) in place of linear"
-    assert type(new[1]) is part
-    assert new[1].has_uninitialized_params()
-    message = (
-        rf"^model must know its sizes: its part '1' \({part.__name__}\) is lazy: run it once "
-        "first, so that its sizes are known$"
-    )
-    for surgery in (channels_first, respell):
-        with pytest.raises(ValueError, match=message):
-            surgery(model, torch.ones(2, 4))
-    assert model[1].has_uninitialized_params()
 
 
 CONVERTED = {
