@@ -9,7 +9,6 @@ from pointwise.cli.fit_output import find_checkpoint, keep_study
 from pointwise.cli.fit_tables import as_task, read_test_share
 from pointwise.cli.options import split_names
 from pointwise.cli.words import say
-from pointwise.data.scenes.paths import RASTERS
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ def is_raster(data: Sequence[str], labels: Path | None) -> bool:
         >>> is_raster(["scene.tif"], None), is_raster(["houses.csv"], None)
         (True, False)
     """
+    from pointwise.data.scenes.paths import RASTERS
+
     first = Path(data[0])
     if first.suffix.lower() in RASTERS:
         return True
@@ -56,6 +57,8 @@ def only_one(data: Sequence[str]) -> str:
         >>> only_one(["houses.csv"])
         'houses.csv'
     """
+    from pointwise.data.scenes.paths import RASTERS
+
     if len(data) > 1:
         raise DataError(
             f"tables and images are one DATA, got {len(data)} ({', '.join(data[:5])}): several "
@@ -153,5 +156,6 @@ def _share_of_blocks(valid: str | None) -> float:
 
 def _labels_pixels(labels: Path) -> bool:
     from pointwise.data.pixel_labels import is_vector
+    from pointwise.data.scenes.paths import RASTERS
 
     return is_vector(labels) or labels.suffix.lower() in RASTERS

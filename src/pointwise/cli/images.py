@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pointwise.cli.image_sets import read
 from pointwise.cli.masks import evaluate_masks, write_masks
 from pointwise.cli.words import print_json, print_line, print_scores
-from pointwise.data.scenes.paths import RASTERS
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def image_model(model: Path, data: str, options: Mapping[str, Any]) -> bool:
         DataError: If the data is of the other kind, or an option is.
         ModelFileError: If the folder holds no model.
     """
+    from pointwise.data.scenes.paths import RASTERS
     from pointwise.modelfiles import read_config
 
     for_images, given = "images" in read_config(model), is_images(data)

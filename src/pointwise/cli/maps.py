@@ -11,7 +11,6 @@ import typer
 
 from pointwise.cli.tables import warnings_said
 from pointwise.cli.words import print_json, print_line, say
-from pointwise.data.scenes.paths import RASTERS
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ def wants_map(data: Sequence[str], out: Path) -> bool:
     Raises:
         DataError: If a raster was given with an --out that is no map.
     """
+    from pointwise.data.scenes.paths import RASTERS
+
     if out.suffix.lower() in MAPS:
         return True
     if rasters := [one for one in data if Path(one).suffix.lower() in RASTERS]:
