@@ -76,8 +76,8 @@ def labelled_table(
     """Make rows of the labelled pixels of a scene; only windows with labels are read.
 
     Pixels without a value in any band are left out; as in maps, what is infinite or too large for
-    float32 is no value. Bands without a name are called by their place
-    in the scene: ``band_1``, ``band_2`` and so on.
+    float32 is no value. Bands without a name are called by their place in the scene: ``band_1``,
+    ``band_2`` and so on.
 
     Args:
         scene: An open scene, or its files.

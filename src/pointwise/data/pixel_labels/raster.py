@@ -45,8 +45,7 @@ def read_label_raster(
     """Read the labelled pixels of a raster; it is gone through part by part.
 
     Pixels without a value, or with one that is infinite or too large for float32, are unlabelled.
-    Where the file names no value for them and all pixels
-    have one, 0 stands for unlabelled.
+    Where the file names no value for them and all pixels have one, 0 stands for unlabelled.
 
     Args:
         path: The file.
