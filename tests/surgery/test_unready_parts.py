@@ -57,3 +57,9 @@ def test_lazy_parts(part: Any) -> None:
         with pytest.raises(ValueError, match=message):
             surgery(model, torch.ones(2, 4))
     assert model[1].has_uninitialized_params()
+
+
+def test_lazy_norms_get_their_sizes_in_a_comparison() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LazyBatchNorm1d())
+    check_equivalent(model, model, torch.randn(3, 4))
+    assert model[1].running_mean.shape == (4,)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 
 @contextmanager
@@ -31,6 +32,7 @@ def kept_buffers(model: nn.Module, *, norms: bool = True) -> Iterator[None]:
         for module in model.modules()
         if norms or not isinstance(module, _BatchNorm)
         for name, value in module.named_buffers(recurse=False)
+        if not is_lazy(value)
     ]
     try:
         yield
