@@ -12,6 +12,7 @@ from pointwise.errors import first_line
 from pointwise.inspection.copying import copy_model
 from pointwise.inspection.outputs import outputs_of
 from pointwise.surgery.equivalence import Example, call, evaluating
+from pointwise.surgery.excluding import excluded_modules
 from pointwise.surgery.refusals import subclass_refusal
 from pointwise.surgery.replace import replace_named
 from pointwise.surgery.swap import Swap, describe
@@ -114,33 +115,6 @@ def find_layers(model: nn.Module, example: Example, *, exclude: Sequence[str] = 
         if path in reasons
     )
     return FoundLayers(layers, left)
-
-
-def excluded_modules(model: nn.Module, exclude: Sequence[str]) -> set[nn.Module]:
-    """What is to stay as it is.
-
-    Args:
-        model: The model.
-        exclude: Paths of modules.
-
-    Returns:
-        The modules of these paths, with all that is in them.
-
-    Raises:
-        TypeError: If a single path is given where a sequence is asked for.
-        ValueError: If the model has no module of a path.
-
-    Example:
-        >>> len(excluded_modules(nn.Sequential(nn.Sequential(nn.ReLU())), ["0"]))
-        2
-    """
-    if isinstance(exclude, str):
-        raise TypeError(f"exclude must be a sequence of paths, such as [{exclude!r}]")
-    known = dict(model.named_modules(remove_duplicate=False))
-    for path in exclude:
-        if path not in known:
-            raise ValueError(f"exclude must hold paths of modules, the model has no {path!r}")
-    return {part for path in exclude for part in known[path].modules()}
 
 
 def _verdict(module: nn.Module, excluded: bool) -> nn.Module | str | None:

@@ -12,6 +12,7 @@ from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.copying import copy_model
 from pointwise.surgery.closeness import closeness
 from pointwise.surgery.equivalence import call
+from pointwise.surgery.excluding import excluded_modules
 from pointwise.surgery.folding.branches import merge_branches
 from pointwise.surgery.folding.chains import merge_chains
 from pointwise.surgery.folding.dropouts import remove_dropouts
@@ -106,6 +107,7 @@ def fold_norms(
         As for ``fold``.
 
     Raises:
+        TypeError: If ``exclude`` is a single path.
         ValueError: As for ``fold``, or if the model has no module of an excluded path.
         DifferenceError: As for ``fold``.
 
@@ -116,12 +118,8 @@ def fold_norms(
         >>> [type(layer).__name__ for layer in folded]
         ['Conv2d', 'Identity', 'Conv2d']
     """
-    modules = dict(model.named_modules())
-    for path in exclude:
-        if path not in modules:
-            raise ValueError(f"exclude must hold paths of modules, the model has no {path!r}")
-    kept = {part for path in exclude for part in modules[path].modules()}
-    stay = {path: "is excluded" for path, module in modules.items() if module in kept}
+    kept = excluded_modules(model, exclude)
+    stay = {path: "is excluded" for path, module in model.named_modules() if module in kept}
     rules = (fold_batch_norms,)
     return _fold(model, example, rules, stay, in_place=in_place, atol=atol, rtol=rtol)
 

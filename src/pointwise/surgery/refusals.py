@@ -117,6 +117,27 @@ def check_has_sizes(model: nn.Module) -> None:
             raise ValueError(f"model must know its sizes: {where} {LAZY}")
 
 
+def encoder_parts(model: nn.Module) -> set[str]:
+    """Paths of what torch's encoder layers hand to one fused operator, where nothing watches it.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        The linear layers and norms in them whose weights it reads.
+
+    Example:
+        >>> sorted(encoder_parts(nn.TransformerEncoderLayer(4, 2)))
+        ['linear1', 'linear2', 'norm1', 'norm2', 'self_attn.out_proj']
+    """
+    return {
+        f"{path}.{name}".strip(".")
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.TransformerEncoderLayer)
+        for name in ("self_attn.out_proj", "linear1", "linear2", "norm1", "norm2")
+    }
+
+
 def is_quantized(module: nn.Module) -> bool:
     """Whether a module is one of torch's quantized layers, or of those prepared for it.
 

@@ -25,6 +25,7 @@ from pointwise.surgery.equivalence import Example, call, evaluating
 from pointwise.surgery.holders import held_outside
 from pointwise.surgery.inlining import inline
 from pointwise.surgery.over_values import CONV_KINDS, over
+from pointwise.surgery.refusals import encoder_parts
 from pointwise.surgery.replace import replace_named, unchanged_on_error
 from pointwise.surgery.swap import Swap, describe
 
@@ -131,12 +132,7 @@ class _Stock:
         self.model, self.in_place = model, in_place
         self.held = held_outside(model, copied=not in_place)
         self.seen, self.read = _calls(model, example)
-        self.read |= {
-            f"{path}.{name}".strip(".")  # torch's fused operator does, where nothing watches it
-            for path, layer in model.named_modules()
-            if isinstance(layer, nn.TransformerEncoderLayer)
-            for name in ("linear1", "linear2")
-        }
+        self.read |= encoder_parts(model)
         self.left: dict[str, str] = {}  # why blocks stay
         self.parts: dict[str, str] = {}  # the blocks that stay, by what is in them
         self.remarks: dict[str, str] = {}

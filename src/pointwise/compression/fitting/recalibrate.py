@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pointwise.compression.layers import excluded_modules
 from pointwise.compression.statistics.rows import Hook, first_argument, run_hooked
 from pointwise.surgery.equivalence import Example
+from pointwise.surgery.excluding import excluded_modules
 
 SMALLEST, LARGEST = 0.05, 20.0
 """By what factors a variance may change: what is left of a channel that almost vanished is noise,

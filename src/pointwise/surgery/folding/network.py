@@ -10,7 +10,7 @@ from pointwise.surgery.flow import Call, Flow, Value, trace_flow
 from pointwise.surgery.folding.following import Sinks, follow
 from pointwise.surgery.folding.maps import LINEAR_MAPS, channel_axis
 from pointwise.surgery.folding.scalings import Scaling, scaling
-from pointwise.surgery.refusals import refusal, subclass_refusal
+from pointwise.surgery.refusals import encoder_parts, refusal, subclass_refusal
 
 VIEWS = frozenset(
     (
@@ -121,14 +121,8 @@ class Network:
 
     @cached_property
     def _fused(self) -> dict[str, str]:
-        """What torch's own encoder layers hand to one fused operator, where nothing watches it."""
         reason = "torch's fused operator of encoder layers reads its weights"
-        return {
-            f"{path}.{name}".strip("."): reason
-            for path, layer in self.modules.items()
-            if isinstance(layer, nn.TransformerEncoderLayer)
-            for name in ("self_attn.out_proj", "linear1", "linear2", "norm1", "norm2")
-        }
+        return dict.fromkeys(encoder_parts(self.model), reason)
 
     def written_later(self, call: Call, value: Value) -> str | None:
         """What writes into a value in place after a call, also through views; ``None`` if nothing.
