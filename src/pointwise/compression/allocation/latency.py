@@ -22,6 +22,7 @@ from pointwise.compression.plans.plan import PlannedLayer
 from pointwise.compression.reports.report import Latency
 from pointwise.compression.statistics.rows import Hook, run_hooked
 from pointwise.inspection.copying import copy_model
+from pointwise.inspection.layers import count_parameters
 from pointwise.inspection.timing import Timer, take_turns
 from pointwise.surgery.equivalence import Example, call, check_equivalent, evaluating
 from pointwise.surgery.replace import replace_named
@@ -105,16 +106,13 @@ def lay_fastest(
     """
     laid = _in_the_fastest_order(model, example, timer)
     folded = fold_away(laid.model, example, exclude=exclude)
-    if not folded.norms or _parameters(folded.model) > _parameters(laid.model):
+    grows = count_parameters(folded.model) > count_parameters(laid.model)
+    if not folded.norms or grows:
         return laid
     before, after = time_models(laid.model, folded.model, example, timer=timer)
     if time_share(before, after) >= 1 - FREE_GAIN:
         return laid
     return replace(laid, seconds=min(after), folded=folded.model)
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _in_the_fastest_order(model: nn.Module, example: Example, timer: Timer) -> Laid:

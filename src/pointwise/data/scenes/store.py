@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections.abc import Sequence
@@ -177,7 +178,7 @@ def _dtype(array: xr.DataArray) -> np.dtype[Any]:
 def _nodata(array: xr.DataArray) -> float | None:
     """Give the first fill value that is no NaN, which is missing anyway."""
     fills = _fills(array)
-    return next((fill for fill in fills if fill == fill), fills[0])
+    return next((fill for fill in fills if fill is None or not math.isnan(fill)), fills[0])
 
 
 def _fills(array: xr.DataArray) -> tuple[float | None, ...]:
