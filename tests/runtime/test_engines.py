@@ -245,6 +245,45 @@ def test_copied_tiles_write_what_they_should_and_no_more(positions: int, samples
     assert around[:, :, -32:].isnan().all()
 
 
+COLLECTED: dict[str, Chain] = {
+    "narrow_in": Chain(5, [matrix(5, 9), HIDDEN, matrix(9, 70)]),
+    "wide_in": Chain(70, [matrix(70, 9), HIDDEN, matrix(9, 70)]),
+    "activation": Chain(60, [Activation("relu")]),
+    "softmax": Chain(5, [matrix(5, 48), Softmax()]),
+    "residual": Chain(5, [matrix(5, 50), Residual((HIDDEN, matrix(50, 50))), HIDDEN]),
+    "concat": Chain(30, [Concat(((HIDDEN,), (matrix(30, 40),)))]),
+    "spread": Chain(5, [matrix(5, 4 * 9), HIDDEN, matrix(4 * 9, 4 * 50, 4), Spread(4)]),
+    "members": Chain(5, [matrix(5, 4 * 9), HIDDEN, matrix(4 * 9, 4 * 50, 4)]),
+}
+"""Many channels come out, which may lie whole pages apart."""
+
+
+@needs_halide
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("positions", [256, 257, 1000, 4099])
+@pytest.mark.parametrize("name", COLLECTED)
+def test_collected_tiles_write_what_they_should_and_no_more(
+    name: str, positions: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import halide as hl
+
+    from pointwise.runtime import fused
+
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    monkeypatch.setattr(fused, "PARALLEL_MACS", 0)
+    chain = COLLECTED[name]
+    x = numbers(3, chain.c_in, positions).float()
+    around = torch.full((3, chain.c_out, 5 * fused.PAGE_BYTES // 4), NAN)
+    asked = fused.Fused(chain, target=hl.get_host_target().to_string())
+    for some in (slice(3), slice(1)):
+        asked.run(x[some], around[some, :, 32 : 32 + positions])
+    expected = evaluate(chain, as_rows(x).double()).float()
+    made = as_rows(around[:, :, 32 : 32 + positions])
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
+    assert around[:, :, :32].isnan().all()
+    assert around[:, :, 32 + positions :].isnan().all()
+
+
 @needs_halide
 @pytest.mark.parametrize("macs", [1 << 16, 1 << 18, 1 << 20])
 def test_long_inputs_run_in_slices(macs: int, monkeypatch: pytest.MonkeyPatch) -> None:

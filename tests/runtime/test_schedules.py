@@ -20,8 +20,9 @@ from pointwise.runtime.schedules import (
     Machine,
     Schedule,
     choose_schedule,
+    is_collected,
     is_copied,
-    tiles_read,
+    tiles_together,
 )
 from pointwise.runtime.stages import Layout
 
@@ -82,7 +83,7 @@ def test_blocks_across_channels_fit_the_registers(c_out: int, machine: Machine) 
 @pytest.mark.parametrize("channels", [32, 1000])
 def test_what_is_copied_fills_the_tiles(lanes: int, channels: int) -> None:
     schedule = choose_schedule([channels, 64], Machine(lanes, 32))
-    assert schedule.tile * tiles_read(channels, schedule.tile, rows=False) <= COPIED_POSITIONS
+    assert schedule.tile * tiles_together(channels, schedule.tile, rows=False) <= COPIED_POSITIONS
 
 
 @pytest.mark.parametrize(
@@ -102,9 +103,25 @@ def test_wide_planar_memory_is_copied_first(
     assert is_copied(channels, positions, apart) is expected
 
 
+@pytest.mark.parametrize(
+    ("channels", "positions", "apart", "expected"),
+    [
+        (47, 10_240, 40_960, False),
+        (48, 10_240, 40_960, True),
+        (200, 10_000, 40_000, False),
+        (48, 256, 4096, True),
+        (48, 255, 4096, False),
+    ],
+)
+def test_planar_memory_whose_channels_lie_pages_apart_is_collected(
+    channels: int, positions: int, apart: int, expected: bool
+) -> None:
+    assert is_collected(channels, positions, apart) is expected
+
+
 @pytest.mark.parametrize("channels", [1, 64, 200, 256, 1000, 16_384])
 def test_what_is_copied_fits_the_stack(channels: int) -> None:
-    tiles = tiles_read(channels, 32, rows=False)
+    tiles = tiles_together(channels, 32, rows=False)
     assert tiles == 1 or 4 * channels * 32 * tiles < STACK_BYTES
 
 

@@ -7,7 +7,7 @@ from pointwise.runtime.schedules import (
     STACK_BYTES,
     TURNED_CHANNELS,
     WRITTEN_OUT,
-    tiles_read,
+    tiles_together,
     turned_block,
 )
 from pointwise.runtime.stages import Func, Product, Stage, Value
@@ -28,16 +28,22 @@ class Placement:
     def span(self) -> int:
         """Positions that are read together, the fewest that the pipeline runs on.
 
-        On channels that are copied it runs on whole multiples of them.
+        On channels that are copied or collected it runs on whole multiples of them.
         """
-        return self.w.schedule.tile * self._read
+        return self.w.schedule.tile * self._together
 
     @property
-    def _read(self) -> int:
-        """Tiles that are read together."""
-        if self.w.columns is None:
+    def _together(self) -> int:
+        """Tiles that are read, and written, together."""
+        if self._kept == 0:
             return 1
-        return tiles_read(self.w.c_in, self.w.schedule.tile, rows=self.w.layout.rows_in)
+        return tiles_together(self._kept, self.w.schedule.tile, rows=self.w.layout.rows_in)
+
+    @property
+    def _kept(self) -> int:
+        """Channels that are kept of all these tiles."""
+        read = self.w.c_in if self.w.columns is not None else 0
+        return read + self.w.collected
 
     def output(self, value: Value) -> Func:
         """Write the last value as the output, and schedule everything that it needs."""
@@ -45,30 +51,44 @@ class Placement:
         out = hl.Func("out")
         p, m, n = self.w.p, self.w.m, self.w.n
         index = self.w.index(value.members)
-        out[index] = value.at(self.w.here)
+        made, at = out, value.at
+        if self.w.layout.collected:
+            made = hl.Func("made")
+            self.w.collected, at = value.channels, self.w.tiled(made, value)
+        out[index] = at(self.w.here)
         buffer = out.output_buffer()
         buffer.dim(1).set_bounds(0, value.channels)
         if value.members:
             buffer.dim(2).set_bounds(0, self.w.members)
         tiles, tile = hl.Var("tiles"), hl.Var("tile")
         tail = hl.TailStrategy.ShiftInwards
-        if self.w.layout.copied:  # its tiles begin at multiples of their size only
+        if (
+            self.w.layout.copied or self.w.layout.collected
+        ):  # spans begin at multiples of their size
             buffer.dim(0).set_min(0)
             tail = hl.TailStrategy.RoundUp
         out.split(p, tiles, p, self.span, tail)
-        out.split(p, tile, p, self.w.schedule.tile)
-        block = self.write(out, value, [*index[2:-1], tile, tiles, n])
+        if made is out:
+            out.split(p, tile, p, self.w.schedule.tile)
+            outer = [*index[2:-1], tile, tiles, n]
+        else:
+            tile, outer = self.w.t, [self.w.t, n]
+            self.vectors(out)
+            out.reorder(self.w.v, p, self.w.o, tiles, n).unroll(p)
+        block = self.write(made, value, outer)
         together = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
         if self.w.columns is not None:
             self.read(*self.w.columns, together)
-        level = (out, tile)
+        if made is not out:
+            made.compute_at(*together).store_in(self.memory())
+        level = (made, tile)
         if self.w.each is not None:
             member_level = (self.w.each, m)
         else:
             member_level = (out, m) if value.members else level
         self.stages(level, member_level)
         if block is not None:
-            self.w.stages[-1].func.compute_at(out, block)
+            self.w.stages[-1].func.compute_at(made, block)
         return out
 
     def write(self, out: Func, value: Value, outer: list[Any]) -> Any:
@@ -140,7 +160,7 @@ class Placement:
 
     def memory(self) -> Any:
         """Where tiles live: on the stack if they fit there together."""
-        values = self._read * self.w.c_in
+        values = self._together * self._kept
         for stage in self.w.stages:
             values += stage.channels * (self.w.members if stage.across else 1)
         fits = values * self.w.schedule.tile * 4 <= STACK_BYTES

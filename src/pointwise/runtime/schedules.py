@@ -49,8 +49,8 @@ TURNED_TILES = 2
 """Tiles of rows that are turned together: what the second reads is on its way meanwhile."""
 
 COPIED_TILES = 8
-"""Tiles of planar channels that are copied together: a channel gives many lines of the cache in a
-row then, which a processor fetches ahead."""
+"""Tiles of planar channels that are copied or collected together: a channel gives many lines of the
+cache in a row then, which a processor fetches ahead."""
 
 COPIED_CHANNELS, COPIED_UNEVEN = 24, 48
 """From how many channels on planar memory is copied first, where they lie whole pages apart and
@@ -60,6 +60,10 @@ fetches only so many ahead. Copying costs little, and where it is needed spares 
 
 COPIED_POSITIONS = 256
 """Fewer are not copied first: they may not fill the tiles that are copied together."""
+
+COLLECTED_CHANNELS = 48
+"""From how many channels on planar memory whose channels lie whole pages apart is written several
+tiles at a time, for the same reason. Fewer are written as soon as they are summed."""
 
 PAGE_BYTES = 4096
 
@@ -222,11 +226,11 @@ def turned_block(channels: int, lanes: int) -> int:
     return min(channels, lanes) if channels <= TURNED_CHANNELS else TURNED_BLOCK
 
 
-def tiles_read(channels: int, tile: int, *, rows: bool) -> int:
-    """Choose how many tiles are read together, of an input that is not read where it lies.
+def tiles_together(channels: int, tile: int, *, rows: bool) -> int:
+    """Choose how many tiles are read, or written, together where memory is not used as it lies.
 
     Args:
-        channels: Its channels.
+        channels: Channels that are kept of each.
         tile: Positions of a tile.
         rows: Whether the channels of a position lie side by side.
 
@@ -234,7 +238,7 @@ def tiles_read(channels: int, tile: int, *, rows: bool) -> int:
         Their number.
 
     Example:
-        >>> [tiles_read(c, 32, rows=False) for c in (64, 256, 10_000)]
+        >>> [tiles_together(c, 32, rows=False) for c in (64, 256, 10_000)]
         [8, 4, 1]
     """
     if rows:
@@ -261,3 +265,25 @@ def is_copied(channels: int, positions: int, bytes_apart: int) -> bool:
     if positions < COPIED_POSITIONS:
         return False
     return channels >= (COPIED_UNEVEN if bytes_apart % PAGE_BYTES else COPIED_CHANNELS)
+
+
+def is_collected(channels: int, positions: int, bytes_apart: int) -> bool:
+    """Whether several tiles of planar memory are collected before they are written.
+
+    Args:
+        channels: Its channels.
+        positions: Its positions.
+        bytes_apart: From a channel to the next.
+
+    Returns:
+        Whether they are.
+
+    Example:
+        >>> is_collected(64, 1024 * 1024, 4 * 1024 * 1024)
+        True
+        >>> is_collected(64, 1000 * 1000, 4 * 1000 * 1000)
+        False
+    """
+    if positions < COPIED_POSITIONS or bytes_apart % PAGE_BYTES:
+        return False
+    return channels >= COLLECTED_CHANNELS

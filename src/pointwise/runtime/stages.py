@@ -39,6 +39,7 @@ class Layout:
         dense: Whether it reads rows, and all rows that it reads or writes follow one another
             without gaps.
         copied: Whether planar channels are copied together first, several tiles at a time.
+        collected: Whether the planar output of several tiles is collected before it is written.
         alone: Whether several threads share a single sample.
     """
 
@@ -48,6 +49,7 @@ class Layout:
     parallel: bool
     dense: bool = False
     copied: bool = False
+    collected: bool = False
     alone: bool = False
 
 
