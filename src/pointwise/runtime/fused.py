@@ -26,8 +26,8 @@ TYPES = {getattr(torch, name): name for name in HALIDE_TYPES}
 """Names of the types that pipelines read."""
 
 SLICE_MACS = 1 << 30
-"""One call of a pipeline does no more, a few hundredths of a second: meanwhile no other Python
-thread runs."""
+"""One call of a pipeline does no more on each thread, a few hundredths of a second: meanwhile no
+other Python thread runs."""
 
 SLICE_POSITIONS = PAGE_BYTES // 4
 """Slices begin where pages do, as far as the array does: vectors on two lines of the cache take
@@ -136,7 +136,8 @@ class Fused:
             return []
         given, x = x, _readable(x)
         few = positions < (self._fewest if batches == 1 else FEW_TILES * self._tile)
-        longest = max(self._fewest, SLICE_MACS // self._macs)
+        threads = self._threads(batches * positions)
+        longest = max(self._fewest, threads * SLICE_MACS // self._macs)
         together = max(1, longest // positions)
         reached = longest + SLICE_POSITIONS
         far = max(_reach(x, together, reached), _reach(out, together, reached)) > FARTHEST
@@ -149,6 +150,13 @@ class Fused:
             for source, target in self._slices(x[some], out[some], longest):
                 launches += self._call(source, target, x, out)
         return launches if x is given else []
+
+    def _threads(self, positions: int) -> int:
+        """How many threads share so many positions."""
+        if positions <= self._tile or self._macs * positions < PARALLEL_MACS:
+            return 1
+        threads = torch.get_num_threads()
+        return threads if threads > 1 and _POOL.join() else 1
 
     def _slices(self, x: Tensor, out: Tensor, longest: int) -> Iterator[tuple[Tensor, Tensor]]:
         positions = x.shape[2]
@@ -190,10 +198,8 @@ class Fused:
     def _call(self, x: Tensor, out: Tensor, x_all: Tensor, out_all: Tensor) -> list[Launch]:
         """Run on a part of the input and of the output."""
         batches, channels, positions = x.shape
-        count = batches * positions
-        several = count > self._tile and self._macs * count >= PARALLEL_MACS
-        threads = torch.get_num_threads() if several else 1
-        parallel = threads > 1 and _POOL.join()
+        threads = self._threads(batches * positions)
+        parallel = threads > 1
         rows_in, rows_out = _is_rows(x), _is_rows(out)
         planar = not rows_in and not rows_out and self._members == 1
         layout = Layout(
