@@ -298,6 +298,27 @@ def test_what_is_quicker_than_need_be_is_made_again(monkeypatch: pytest.MonkeyPa
     assert 0.95 * 0.5 / 0.7 <= share <= 0.5 / 0.7
 
 
+@pytest.mark.usefixtures("timed_by_macs")
+def test_out_of_reach_is_no_reason_to_lose_more_than_time_is_won(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nine tenths of the time are not the layers'."""
+
+    def mostly_fixed(
+        model: nn.Module, other: nn.Module, example: Example, *, timer: Any
+    ) -> tuple[list[float], list[float]]:
+        share = count_costs(other, example).macs / count_costs(model, example).macs
+        return [1.0], [0.9 + 0.1 * share]
+
+    monkeypatch.setattr(choosing, "time_models", mostly_fixed)
+    model, x = wide(), torch.randn(256, 768)
+    known = measure(model, x, data=x, timed=True)
+    chosen = choose(known, Budget(latency=0.5))
+    share = sum(one.macs for one in chosen) / known.whole.macs
+    assert 0.15 <= share
+    assert 0.9 + 0.1 * share <= 0.901 / choosing.NEAR
+
+
 class FoldedTimer:
     """Says that a model without norms takes half as long, in any memory order."""
 

@@ -1,7 +1,8 @@
 """Which candidate each layer becomes under a budget, of costs or of measured time."""
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pointwise.compression.allocation.allocation import Allocation, Limits, allocate
 from pointwise.compression.allocation.candidates import Candidate
@@ -22,6 +23,15 @@ NEAR = 0.97
 TRIES = 6
 """So often a choice is timed as a whole and, if it is too slow or quicker than need be, made again:
 times of single layers do not add up to that of the whole."""
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A choice, and the share of the given time that the whole takes with it."""
+
+    share: float
+    error: float
+    chosen: tuple[Candidate, ...]
 
 
 def choose(known: Measured, budget: Budget, *, timer: Timer = take_turns) -> tuple[Candidate, ...]:
@@ -49,12 +59,16 @@ def choose(known: Measured, budget: Budget, *, timer: Timer = take_turns) -> tup
 def _choose_by_time(
     known: Measured, laid: Laid, limits: Limits, budget: Budget, asked: float, timer: Timer
 ) -> tuple[Candidate, ...]:
-    """The best choice by the times of single layers, that is fast enough as a whole."""
-    stays = max(0.0, laid.seconds - sum(one.candidates[0].seconds for one in known.layers))
+    """The best choice by the times of single layers, that is fast enough as a whole.
+
+    If none is, the most accurate of those that are about as fast as can be.
+    """
+    whole = sum(one.candidates[0].seconds for one in known.layers)
+    stays = max(0.0, laid.seconds - whole)
     least = 1e-9 * laid.given_s
     seconds = max(asked * laid.given_s - stays, least)
     met, missed = 0.0, math.inf  # seconds of the layers: the whole was fast enough, or was not
-    best: tuple[float, float, tuple[Candidate, ...]] | None = None
+    goal, tried = asked, list[_Timed]()
     for _ in range(TRIES):
         found = allocate(known.layers, replace(limits, seconds=seconds))
         for name, limit in limits.given().items():
@@ -62,24 +76,25 @@ def _choose_by_time(
                 check_met(budget, met=False)
         model = blank_model(laid.timed, known.layers, found.chosen)
         share = time_share(*time_models(known.model, model, known.example, timer=timer))
-        this = (max(0.0, share - asked), found.error, found.chosen)
-        again = best is not None and best[2] == found.chosen
-        if best is None or this[:2] < best[:2]:
-            best = this
-        if share > asked:
+        again = any(found.chosen == one.chosen for one in tried)
+        tried.append(_Timed(share, found.error, found.chosen))
+        if share > goal and seconds <= least:  # out of reach
+            goal = share / NEAR
+            met, missed = seconds, min(missed, whole)
+        elif share > goal:
             missed = min(missed, seconds)
         else:
             met = max(met, seconds)
-            if again or share >= NEAR * asked:
+            if again or (goal == asked and share >= NEAR * asked):
                 break
-        if seconds <= least:
-            break
         if met and missed < math.inf:
             seconds = (met + missed) / 2
         else:
-            seconds = max((seconds + stays) * asked / share - stays, seconds / 4)
-    assert best is not None, "there are tries"
-    return best[2]
+            nearer = (seconds + stays) * asked / share - stays
+            seconds = nearer if nearer > seconds / 4 else least
+    fastest = min(one.share for one in tried)
+    reached = goal if fastest <= goal else fastest / NEAR
+    return min((one for one in tried if one.share <= reached), key=lambda one: one.error).chosen
 
 
 def _allocate(known: Measured, limits: Limits, budget: Budget) -> Allocation:
