@@ -1,7 +1,6 @@
 """Which candidate each layer becomes under a budget, of costs or of measured time."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pointwise.compression.allocation.allocation import Allocation, Limits, allocate
@@ -59,10 +58,7 @@ def choose(known: Measured, budget: Budget, *, timer: Timer = take_turns) -> tup
 def _choose_by_time(
     known: Measured, laid: Laid, limits: Limits, budget: Budget, asked: float, timer: Timer
 ) -> tuple[Candidate, ...]:
-    """The best choice by the times of single layers, that is fast enough as a whole.
-
-    If none is, the most accurate of those that are about as fast as can be.
-    """
+    """The best choice by the times of single layers, that is fast enough as a whole."""
     whole = sum(one.candidates[0].seconds for one in known.layers)
     stays = max(0.0, laid.seconds - whole)
     least = 1e-9 * laid.given_s
@@ -93,7 +89,9 @@ def _choose_by_time(
             nearer = (seconds + stays) * asked / share - stays
             seconds = nearer if nearer > seconds / 4 else least
     fastest = min(one.share for one in tried)
-    reached = goal if fastest <= goal else fastest / NEAR
+    reached = (
+        goal if fastest <= goal else fastest / NEAR
+    )  # less time, within noise, is not worth it
     return min((one for one in tried if one.share <= reached), key=lambda one: one.error).chosen
 
 
