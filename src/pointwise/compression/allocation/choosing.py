@@ -19,15 +19,21 @@ from pointwise.inspection.timing import Timer, take_turns
 NEAR = 0.97
 """Share of a budget that is to be used up: what is left over would have kept some accuracy."""
 
-TRIES = 6
+ABOUT = 0.9
+"""Where a budget of time is out of reach, the fastest choice must be faster by so much to be worth
+what it loses: it takes every layer to its least rank."""
+
+TRIES, MISSES = 8, 3
 """So often a choice is timed as a whole and, if it is too slow or quicker than need be, made again:
-times of single layers do not add up to that of the whole."""
+times of single layers do not add up to that of the whole. After so many that are too slow it is
+time to see what is within reach at all."""
 
 
 @dataclass(frozen=True)
 class _Timed:
-    """A choice, and the share of the given time that the whole takes with it."""
+    """A choice for so many seconds of the layers; the share of the time that the whole takes."""
 
+    seconds: float
     share: float
     error: float
     chosen: tuple[Candidate, ...]
@@ -59,9 +65,9 @@ def _choose_by_time(
     known: Measured, laid: Laid, limits: Limits, budget: Budget, asked: float, timer: Timer
 ) -> tuple[Candidate, ...]:
     """The best choice by the times of single layers, that is fast enough as a whole."""
-    whole = sum(one.candidates[0].seconds for one in known.layers)
-    stays = max(0.0, laid.seconds - whole)
-    least = 1e-9 * laid.given_s
+    most = sum(one.candidates[0].seconds for one in known.layers)
+    least = sum(min(one.seconds for one in layer.candidates) for layer in known.layers)
+    stays = max(0.0, laid.seconds - most)
     seconds = max(asked * laid.given_s - stays, least)
     met, missed = 0.0, math.inf  # seconds of the layers: the whole was fast enough, or was not
     goal, tried = asked, list[_Timed]()
@@ -73,26 +79,23 @@ def _choose_by_time(
         model = blank_model(laid.timed, known.layers, found.chosen)
         share = time_share(*time_models(known.model, model, known.example, timer=timer))
         again = any(found.chosen == one.chosen for one in tried)
-        tried.append(_Timed(share, found.error, found.chosen))
-        if share > goal and seconds <= least:  # out of reach
-            goal = share / NEAR
-            met, missed = seconds, min(missed, whole)
+        tried.append(_Timed(seconds, share, found.error, found.chosen))
+        if share > goal and seconds <= least:  # out of reach: about as fast as that will do
+            goal, met = share / ABOUT, seconds
+            missed = min((one.seconds for one in tried if one.share > goal), default=most)
         elif share > goal:
             missed = min(missed, seconds)
         else:
             met = max(met, seconds)
-            if again or (goal == asked and share >= NEAR * asked):
+            if goal == asked and (again or share >= NEAR * asked):
                 break
         if met and missed < math.inf:
             seconds = (met + missed) / 2
+        elif met or len(tried) < MISSES:
+            seconds = max((seconds + stays) * asked / share - stays, least)
         else:
-            nearer = (seconds + stays) * asked / share - stays
-            seconds = nearer if nearer > seconds / 4 else least
-    fastest = min(one.share for one in tried)
-    reached = (
-        goal if fastest <= goal else fastest / NEAR
-    )  # less time, within noise, is not worth it
-    return min((one for one in tried if one.share <= reached), key=lambda one: one.error).chosen
+            seconds = least
+    return min((one for one in tried if one.share <= goal), key=lambda one: one.error).chosen
 
 
 def _allocate(known: Measured, limits: Limits, budget: Budget) -> Allocation:
