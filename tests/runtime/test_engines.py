@@ -380,6 +380,9 @@ def test_the_first_missing_score_wins_as_in_pytorch(engine: Engine) -> None:
 @each_engine
 def test_lookup_takes_the_last_row_for_unseen_codes(engine: Engine) -> None:
     table = numbers(5, 3)
-    codes = torch.tensor([[0.0], [3.0], [-1.0], [4.0]])
-    got = CompiledChain(Chain(1, [Lookup(table)]), engine=engine)(codes)
-    torch.testing.assert_close(got, table[[0, 3, 4, 4]].float())
+    codes = torch.tensor([[0.0], [3.0], [-1.0], [4.0], [NAN], [7.0], [-2.0]]).repeat(40, 1)
+    chain = Chain(1, [Lookup(table)])
+    expected = table[[0, 3, 4, 4, 4, 4, 0]].repeat(40, 1)
+    torch.testing.assert_close(evaluate(chain, codes.double()), expected)
+    got = CompiledChain(chain, engine=engine)(codes)
+    torch.testing.assert_close(got, expected.float())

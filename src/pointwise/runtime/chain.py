@@ -101,7 +101,7 @@ class OneHot:
 class Lookup:
     """One channel of codes to the rows of a table ``(rows, C_out)``.
 
-    The code -1 takes the last row; codes out of range take the nearest one.
+    The code -1, and NaN, takes the last row; codes out of range take the nearest one.
     """
 
     table: Tensor

@@ -286,7 +286,7 @@ def _whole(step: Step, x: Tensor, out: Tensor) -> None:
             torch.where(x == unseen, shares[:, None], (x == codes[:, None]).to(x.dtype), out=out)
         case Lookup(table):
             last = len(table) - 1
-            index = torch.where(x[0] == -1, last, x[0]).clamp(0, last).nan_to_num().long()
+            index = torch.where((x[0] == -1) | x[0].isnan(), last, x[0]).clamp(0, last).long()
             out.copy_(table[index].T)
         case Normalize(groups, eps):
             parts, made = x.unflatten(0, (groups, -1)), out.unflatten(0, (groups, -1))

@@ -119,8 +119,8 @@ def _apply_whole(step: Step, x: Tensor) -> Tensor:
             return torch.where(x == unseen, usual.double(), hot)
         case Lookup(table):
             last = len(table) - 1
-            index = torch.where(x[:, 0] == -1, last, x[:, 0]).clamp(0, last)
-            rows: Tensor = table.double().index_select(0, index.nan_to_num().long())
+            index = torch.where((x[:, 0] == -1) | x[:, 0].isnan(), last, x[:, 0]).clamp(0, last)
+            rows: Tensor = table.double().index_select(0, index.long())
             return rows
         case Concat(branches):
             return torch.cat([_run(branch, x) for branch in branches], 1)

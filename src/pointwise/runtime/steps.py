@@ -231,7 +231,8 @@ class StepWriter(Writer):
         def found(at: Place) -> Expr:
             code = read(replace(at, o=0))
             inside = hl.cast(hl.Int(32), hl.clamp(code, 0.0, float(last)))
-            row = hl.select(code == -1.0, last, hl.clamp(inside, 0, last))
+            unseen = (code == -1.0) | hm.is_missing(code)
+            row = hl.select(unseen, last, hl.clamp(inside, 0, last))
             return rows[row, at.o]
 
         return Value(found, table.shape[1], table.shape[1])
