@@ -186,6 +186,10 @@ CHANNELS_LAST: Axes = dict.fromkeys(range(1, MOST_AXES + 1), -1)
 """``(*, C)``, as ``nn.Linear`` takes it."""
 
 
+SINGLE_VALUES = (Activation, Scale, Clip, SmoothClip, Impute)
+"""Steps that become part of the product before them."""
+
+
 class Chain:
     """Steps that follow one another at every position.
 
@@ -227,6 +231,15 @@ class Chain:
     def macs(self) -> int:
         """Multiply-adds of the matrices at one position."""
         return sum(step_macs(step) for step in self.steps)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is whole matrices, one after the other, and what becomes part of them."""
+        first = self.steps[0] if self.steps else None
+        return isinstance(first, Affine) and all(
+            step.groups == 1 if isinstance(step, Affine) else isinstance(step, SINGLE_VALUES)
+            for step in self.steps
+        )
 
     @property
     def dtype(self) -> torch.dtype | None:

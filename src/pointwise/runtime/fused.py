@@ -14,10 +14,10 @@ from pointwise.runtime.launches import Bound, Launch, Launches, View, kind_of_ca
 from pointwise.runtime.pipeline import Pipeline, build_pipeline
 from pointwise.runtime.schedules import (
     COPIED_POSITIONS,
+    LINED_CHANNELS,
     PAGE_BYTES,
     TURNED_TILES,
     Machine,
-    is_collected,
     is_copied,
 )
 from pointwise.runtime.stages import HALIDE_TYPES, Layout
@@ -115,7 +115,6 @@ class Fused:
         self._columns = Launches()
         first = build_pipeline(chain, Layout("float32", False, False, False), self._machine)
         self._tile, self._macs = first.tile, max(chain.macs, 1)
-        self._members = first.members
         self._fewest = TURNED_TILES * self._tile  # whatever the layout
         self._numbers = {first.across: first.constants}
 
@@ -201,7 +200,8 @@ class Fused:
         threads = self._threads(batches * positions)
         parallel = threads > 1
         rows_in, rows_out = _is_rows(x), _is_rows(out)
-        planar = not rows_in and not rows_out and self._members == 1
+        planar = not rows_in and not rows_out
+        lined = out.shape[1] >= LINED_CHANNELS and positions >= COPIED_POSITIONS
         layout = Layout(
             TYPES[x.dtype],
             rows_in,
@@ -209,11 +209,11 @@ class Fused:
             parallel,
             dense=rows_in and _is_dense(x) and (not rows_out or _is_dense(out)),
             copied=not rows_in and is_copied(channels, positions, x.stride(1) * x.element_size()),
-            collected=planar and is_collected(out.shape[1], positions, 4 * out.stride(1)),
+            by_blocks=planar and lined and self.chain.is_plain,
             alone=parallel and batches == 1,
         )
         bound = self._bound.get(layout) or self._bind(layout)
-        rest = positions % bound.tile if layout.copied or layout.collected else 0
+        rest = positions % bound.tile if layout.copied else 0
         parts = [slice(positions - rest)]
         if rest:
             parts.append(slice(positions - bound.tile, None))

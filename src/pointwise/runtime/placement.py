@@ -28,7 +28,7 @@ class Placement:
     def span(self) -> int:
         """Positions that are read together, the fewest that the pipeline runs on.
 
-        On channels that are copied or collected it runs on whole multiples of them.
+        On channels that are copied it runs on whole multiples of them.
         """
         return self.w.schedule.tile * self._together
 
@@ -43,7 +43,12 @@ class Placement:
     def _kept(self) -> int:
         """Channels that are kept of all these tiles."""
         read = self.w.c_in if self.w.columns is not None else 0
-        return read + self.w.collected
+        return read + (self._held.channels if self._held is not None else 0)
+
+    @property
+    def _held(self) -> Stage | None:
+        """What the last product reads, of several tiles, if it goes through them by blocks."""
+        return self.w.stages[-2] if self.w.layout.by_blocks and len(self.w.stages) > 1 else None
 
     def output(self, value: Value) -> Func:
         """Write the last value as the output, and schedule everything that it needs."""
@@ -51,48 +56,36 @@ class Placement:
         out = hl.Func("out")
         p, m, n = self.w.p, self.w.m, self.w.n
         index = self.w.index(value.members)
-        made, at = out, value.at
-        if self.w.layout.collected:
-            made = hl.Func("made")
-            self.w.collected, at = value.channels, self.w.tiled(made, value)
-        out[index] = at(self.w.here)
+        out[index] = value.at(self.w.here)
         buffer = out.output_buffer()
         buffer.dim(1).set_bounds(0, value.channels)
         if value.members:
             buffer.dim(2).set_bounds(0, self.w.members)
         tiles, tile = hl.Var("tiles"), hl.Var("tile")
         tail = hl.TailStrategy.ShiftInwards
-        if (
-            self.w.layout.copied or self.w.layout.collected
-        ):  # spans begin at multiples of their size
+        if self.w.layout.copied:  # its tiles begin at multiples of their size only
             buffer.dim(0).set_min(0)
             tail = hl.TailStrategy.RoundUp
         out.split(p, tiles, p, self.span, tail)
-        if made is out:
-            out.split(p, tile, p, self.w.schedule.tile)
-            outer = [*index[2:-1], tile, tiles, n]
-        else:
-            tile, outer = self.w.t, [self.w.t, n]
-            self.vectors(out)
-            out.reorder(self.w.v, p, self.w.o, tiles, n).unroll(p)
-        block = self.write(made, value, outer)
+        out.split(p, tile, p, self.w.schedule.tile)
+        loop = self.write(out, value, [*index[2:-1], tile, tiles, n])
         together = (out, self.parallel(out, tiles) if self.w.layout.parallel else tiles)
         if self.w.columns is not None:
             self.read(*self.w.columns, together)
-        if made is not out:
-            made.compute_at(*together).store_in(self.memory())
-        level = (made, tile)
+        level = (out, tile) if self._held is None else (self._held.func, self.w.t)
         if self.w.each is not None:
             member_level = (self.w.each, m)
         else:
             member_level = (out, m) if value.members else level
         self.stages(level, member_level)
-        if block is not None:
-            self.w.stages[-1].func.compute_at(made, block)
+        if loop is not None:
+            self.w.stages[-1].func.compute_at(out, loop)
+        if self._held is not None:
+            self._held.func.compute_at(*together)
         return out
 
     def write(self, out: Func, value: Value, outer: list[Any]) -> Any:
-        """Schedule how a tile is written; gives the loop over blocks if they are written apart."""
+        """Schedule how a tile is written; gives the loop within which a block is summed, if any."""
         p, o, v = self.w.p, self.w.o, self.w.v
         product = self.w.stages[-1].product
         if self.w.layout.rows_out:
@@ -106,13 +99,15 @@ class Placement:
 
     def write_blocks(self, out: Func, product: Product, outer: list[Any]) -> Any:
         """Write each block of the last product when it is summed, and not a whole tile at once."""
-        hl = self.w.hl  # many writes in a row would wait for the few that a processor has under way
+        hl = self.w.hl  # many writes at once would wait for the few that a processor has under way
         p, o, v = self.w.p, self.w.o, self.w.v
         block, within = hl.Var("block"), hl.Var("within")
         out.split(o, block, within, product.block.outputs, hl.TailStrategy.GuardWithIf)
-        out.split(p, p, v, self.w.schedule.lanes).reorder(v, p, within, block, *outer)
+        tile, *rest = outer
+        loops = [tile, block] if self.w.layout.by_blocks else [block, tile]
+        out.split(p, p, v, self.w.schedule.lanes).reorder(v, p, within, *loops, *rest)
         out.vectorize(v).unroll(p).unroll(within)
-        return block
+        return loops[0]
 
     def write_rows(self, out: Func, value: Value, outer: list[Any]) -> None:
         """Blocks of positions and channels are turned in registers and written row by row."""
@@ -203,6 +198,9 @@ class Placement:
         outer = [self.w.m, self.w.n] if stage.members else [self.w.n]
         outputs, vectors = product.block.outputs, product.block.vectors
         po, pi, oo, oi = (hl.Var(name) for name in ("po", "pi", "oo", "oi"))
+        if stage is self._held:  # channels a little apart, or they would share lines of the cache
+            act.split(p, self.w.t, p, self.w.schedule.tile).align_storage(p, self.span + lanes)
+            outer = [self.w.t, *outer]
         act.split(p, po, pi, lanes * vectors).split(o, oo, oi, outputs, hl.TailStrategy.RoundUp)
         act.split(pi, pi, v, lanes).reorder(v, pi, oi, po, oo, *outer)
         act.vectorize(v).unroll(pi).unroll(oi)

@@ -8,13 +8,10 @@ with its channels there is no need to: values are read one by one, weights by ve
 from typing import Any
 
 from pointwise.functional import Affine
-from pointwise.runtime.chain import Activation, Chain, Clip, Impute, Scale, SmoothClip
+from pointwise.runtime.chain import Chain
 from pointwise.runtime.placement import Placement
 from pointwise.runtime.schedules import Machine
 from pointwise.runtime.stages import Func, Layout, Stage, Value
-
-SINGLE_VALUES = (Activation, Scale, Clip, SmoothClip, Impute)
-"""Steps that become part of the product before them."""
 
 
 def runs_across(chain: Chain, layout: Layout, machine: Machine) -> bool:
@@ -36,12 +33,8 @@ def runs_across(chain: Chain, layout: Layout, machine: Machine) -> bool:
     """
     if not (layout.rows_in and layout.rows_out and layout.dense and layout.dtype == "float32"):
         return False
-    first = chain.steps[0] if chain.steps else None
-    return isinstance(first, Affine) and all(
-        (step.groups == 1 and step.c_out % machine.lanes == 0)
-        if isinstance(step, Affine)
-        else isinstance(step, SINGLE_VALUES)
-        for step in chain.steps
+    return chain.is_plain and all(
+        step.c_out % machine.lanes == 0 for step in chain.steps if isinstance(step, Affine)
     )
 
 

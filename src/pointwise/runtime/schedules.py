@@ -49,7 +49,7 @@ TURNED_TILES = 2
 """Tiles of rows that are turned together: what the second reads is on its way meanwhile."""
 
 COPIED_TILES = 8
-"""Tiles of planar channels that are copied or collected together: a channel gives many lines of the
+"""Tiles of planar channels that are copied, or written, together: a channel gives many lines of the
 cache in a row then, which a processor fetches ahead."""
 
 COPIED_CHANNELS, COPIED_UNEVEN = 24, 48
@@ -61,9 +61,9 @@ fetches only so many ahead. Copying costs little, and where it is needed spares 
 COPIED_POSITIONS = 256
 """Fewer are not copied first: they may not fill the tiles that are copied together."""
 
-COLLECTED_CHANNELS = 48
-"""From how many channels on planar memory whose channels lie whole pages apart is written several
-tiles at a time, for the same reason. Fewer are written as soon as they are summed."""
+LINED_CHANNELS = 16
+"""From how many channels on each block of a planar output is written for several tiles in a row:
+of more channels at a time a processor loses track of where it may write ahead."""
 
 PAGE_BYTES = 4096
 
@@ -265,25 +265,3 @@ def is_copied(channels: int, positions: int, bytes_apart: int) -> bool:
     if positions < COPIED_POSITIONS:
         return False
     return channels >= (COPIED_UNEVEN if bytes_apart % PAGE_BYTES else COPIED_CHANNELS)
-
-
-def is_collected(channels: int, positions: int, bytes_apart: int) -> bool:
-    """Whether several tiles of planar memory are collected before they are written.
-
-    Args:
-        channels: Its channels.
-        positions: Its positions.
-        bytes_apart: From a channel to the next.
-
-    Returns:
-        Whether they are.
-
-    Example:
-        >>> is_collected(64, 1024 * 1024, 4 * 1024 * 1024)
-        True
-        >>> is_collected(64, 1000 * 1000, 4 * 1000 * 1000)
-        False
-    """
-    if positions < COPIED_POSITIONS or bytes_apart % PAGE_BYTES:
-        return False
-    return channels >= COLLECTED_CHANNELS

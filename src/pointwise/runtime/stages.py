@@ -39,7 +39,8 @@ class Layout:
         dense: Whether it reads rows, and all rows that it reads or writes follow one another
             without gaps.
         copied: Whether planar channels are copied together first, several tiles at a time.
-        collected: Whether the planar output of several tiles is collected before it is written.
+        by_blocks: Whether each block of the last product goes through several tiles before the next
+            one does. The chain must be plain, its input and output planar.
         alone: Whether several threads share a single sample.
     """
 
@@ -49,7 +50,7 @@ class Layout:
     parallel: bool
     dense: bool = False
     copied: bool = False
-    collected: bool = False
+    by_blocks: bool = False
     alone: bool = False
 
 

@@ -29,7 +29,6 @@ class Writer:
         constants: The arrays for all arguments but the first.
         tokens: What the code depends on.
         columns: Of an input that is read several tiles at a time, those by columns, and the image.
-        collected: Channels of an output that is written several tiles at a time.
         each: The outputs of all members, where they are averaged.
     """
 
@@ -42,7 +41,6 @@ class Writer:
     constants: list[NDArray[Any]] = field(default_factory=list)
     tokens: list[Any] = field(default_factory=list)
     columns: tuple[Func, Any] | None = None
-    collected: int = 0
     each: Func | None = None
 
     def __post_init__(self) -> None:
@@ -71,14 +69,10 @@ class Writer:
         if self.layout.rows_in:
             func[self.p, self.o, self.n] = value.at(self.here)
             return self.reading(func, c, c, False)
-        return Value(self.tiled(func, value), c, c, stored=True)
-
-    def tiled(self, func: Func, value: Value) -> Callable[[Place], Expr]:
-        """Define a function that keeps each tile in one piece; gives what reads it at a place."""
-        size = self.schedule.tile  # channels in one piece each would push a tile out of cache
+        size = self.schedule.tile  # a tile lies in one piece, or it would push itself out of cache
         place = Place(self.t * size + self.p, self.o, self.m)
         func[self.p, self.o, self.t, self.n] = value.at(place)
-        return lambda at: func[at.p % size, at.o, at.p / size, self.n]
+        return Value(lambda at: func[at.p % size, at.o, at.p / size, self.n], c, c, stored=True)
 
     def constant(self, values: NDArray[Any], name: str) -> Any:
         """An argument for an array; the last axis of the array is the first of the argument."""
