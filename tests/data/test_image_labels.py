@@ -63,6 +63,24 @@ def test_classes_that_are_numbers_are_sorted_so_in_a_table(tmp_path):
     assert (found.classes, found.labels) == (("9", "10"), (0, 0, 1))
 
 
+@pytest.mark.parametrize(
+    ("files", "classes"),
+    [
+        (["1", "2", "3"], ["1.1", "1.10", "1.1"]),
+        (["2024-01-31", "2024-02-01", "2024-02-02"], ["a", "b", "a"]),
+        (["1403636579.763555527", "1403636579.813555527", "5"], ["1e3", "1000", "1000.0"]),
+    ],
+)
+@pytest.mark.parametrize("head", ["", "file,class\n", "id,kind\n"])
+def test_files_and_classes_are_as_they_are_spelt(head, files, classes, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text(head + "".join(f"{a},{b}\n" for a, b in zip(files, classes, strict=True)))
+    found = label_pictures(tmp_path, [f"{name}.png" for name in files], table)
+    given = {f"{name}.png": label for name, label in zip(files, classes, strict=True)}
+    labels = [found.classes[index] for index in found.labels]
+    assert dict(zip(found.pictures, labels, strict=True)) == given
+
+
 WRONG = {
     "an image without a label": (
         "file,class\na.png,dog\nb.png,cat\n",

@@ -96,24 +96,29 @@ def _rows(path: Path, by_name: Mapping[str, str]) -> pd.DataFrame:
     from pointwise.data.files import read_table
 
     try:
-        frame = read_table(path).frame
+        names = [str(name) for name in read_table(path).frame.columns]
     except DataError as error:
         try:
-            return read_table(path, columns=[_FILE, _CLASS]).frame
+            return _read_texts(path, (_FILE, _CLASS), headless=True)
         except DataError:
             raise error from None
-    names = [str(name) for name in frame.columns]
     if {_FILE, _CLASS} <= set(names):
-        return frame[[_FILE, _CLASS]]
-    if len(names) == 2 and names[0] in by_name:
-        return read_table(path, columns=[_FILE, _CLASS]).frame
+        return _read_texts(path, names)[[_FILE, _CLASS]]
     if len(names) != 2:
         raise DataError(
             f"{path}: labels are a table with the columns {_FILE} and {_CLASS}, or with two "
             f"columns, got {shorten(names, 10, _WIDTH)}"
         )
-    frame.columns = [_FILE, _CLASS]
-    return frame
+    if names[0] in by_name:
+        return _read_texts(path, (_FILE, _CLASS), headless=True)
+    return _read_texts(path, names).set_axis([_FILE, _CLASS], axis=1)
+
+
+def _read_texts(path: Path, names: Sequence[str], *, headless: bool = False) -> pd.DataFrame:
+    """Read the table as it is spelt: "1.10" is not the class "1.1", nor 2024-01-31 a moment."""
+    from pointwise.data.files import read_table
+
+    return read_table(path, columns=names if headless else None, texts=names).frame
 
 
 def _match(path: Path, rows: pd.DataFrame, by_name: Mapping[str, str]) -> dict[str, str]:
