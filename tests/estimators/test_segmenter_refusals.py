@@ -139,6 +139,15 @@ def test_refuses_to_fit(x, masks, changes, message):
         segmenter(**changes).fit(x, masks)
 
 
+def test_refuses_to_choose_an_epoch_by_nothing():
+    said = "^masks must have a pixel of known class: every validation pixel is ignored$"
+    unknown = np.full_like(MASKS, 9)
+    with pytest.raises(DataError, match=said):
+        segmenter(ignore=9).fit(X, MASKS, validation_data=(X[:3], unknown[:3]))
+    unknown[:, :2] = MASKS[:, :2]
+    assert segmenter(ignore=9).fit(X, MASKS, validation_data=(X[:3], unknown[:3])).best_epoch_
+
+
 def test_refuses_masks_of_several_sizes():
     with pytest.raises(DataError, match=r"^masks must all have one size and form one array"):
         segmenter().fit(X[:2], [np.zeros((16, 16)), np.zeros((8, 9))])

@@ -186,7 +186,7 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         augment = self._auto_augment() if self.augment == "auto" else self.augment
         epochs = train(
             self.network_,
-            self._objective(rows.y),
+            self._objective(rows.y, valid.y),
             rows,
             valid,
             settings,
@@ -245,5 +245,5 @@ class ImageEstimator(BaseEstimator):  # type: ignore[misc]
         """The augmentation that ``"auto"`` stands for."""
 
     @abstractmethod
-    def _objective(self, target: Tensor) -> Objective:
-        """What to minimise."""
+    def _objective(self, target: Tensor, held: Tensor) -> Objective:
+        """What to minimise, for these targets in training and those that choose the epoch."""

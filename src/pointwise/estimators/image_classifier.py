@@ -219,7 +219,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):  # type: ignore[misc]
             return Augmentations(shift, RandomFlip())
         return shift if pixels else None
 
-    def _objective(self, target: Tensor) -> CrossEntropy:
+    def _objective(self, target: Tensor, held: Tensor) -> CrossEntropy:
         return CrossEntropy(1)
 
 

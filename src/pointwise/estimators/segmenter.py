@@ -268,10 +268,11 @@ class Segmenter(ImageEstimator):
             RandomShift(pixels, outside=UNKNOWN),
         )
 
-    def _objective(self, target: Tensor) -> PixelCrossEntropy:
+    def _objective(self, target: Tensor, held: Tensor) -> PixelCrossEntropy:
+        for part, what in ((target, "training"), (held, "validation")):
+            if not (part != UNKNOWN).any():  # no epoch would be better than the first
+                raise DataError(
+                    f"masks must have a pixel of known class: every {what} pixel is ignored"
+                )
         numbers = target.cpu().numpy()
-        if not (numbers != UNKNOWN).any():
-            raise DataError(
-                "masks must have a pixel of known class: every training pixel is ignored"
-            )
         return PixelCrossEntropy(mask_weights(numbers, len(self.classes_), self.class_weight))
