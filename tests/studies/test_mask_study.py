@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, jaccard_sco
 from pointwise.data.masks import MaskedImages
 from pointwise.errors import DataError
 from pointwise.reports import Report
+from pointwise.studies import masks as mask_study
 from pointwise.studies.image_holdout import ImageOptions
 from pointwise.studies.mask_scores import (
     Masks,
@@ -140,7 +141,8 @@ def test_too_few_are_refused(found, options, message):
         study_masks(found, options)
 
 
-def test_only_unknown_pixels_to_score_on_are_refused():
+def test_only_unknown_pixels_to_score_on_are_refused_before_any_training(monkeypatch):
+    monkeypatch.setattr(mask_study, "fit_images", lambda *_: pytest.fail("trained in vain"))
     unknown = squares(3, 1)
     unknown.masks[:] = 9
     message = "no pixel of the images to score on has a known class"

@@ -80,6 +80,7 @@ def study_masks(
     """
     parts = [None if one is None else _part(one) for one in (valid, test)]
     split = hold_out_images(_part(found, options.groups), parts[0], parts[1], options, None)
+    _refuse_unknown(split, found.ignore)
     model = _segmenter(found, options)
     seconds, notes = fit_images(model, split, options, say)
     notes += _tell_missing(model, split, say)
@@ -140,13 +141,18 @@ def _indices(model: Segmenter, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return found
 
 
+def _refuse_unknown(split: ImageSplit, ignore: int | None) -> None:
+    """Refuse masks that say nothing, before any work is done for them."""
+    for part, what in ((split.learn, "to learn from"), (split.test, "to score on")):
+        if (part.y == ignore).all():
+            raise DataError(f"no pixel of the images {what} has a known class")
+
+
 def _tell_missing(model: Segmenter, split: ImageSplit, say: Say) -> list[str]:
     """Tell of classes that no pixel has: they cannot be learnt, or not be scored."""
     notes = []
     for part, what in ((split.learn, "to learn from"), (split.test, "to score on")):
         there = np.unique(part.y)
-        if not np.isin(model.classes_, there).any():
-            raise DataError(f"no pixel of the images {what} has a known class")
         names = zip(model.classes_, model.class_names_, strict=True)
         if lost := [name for number, name in names if number not in there]:
             notes.append(
