@@ -95,6 +95,7 @@ def test_of_several_frames_the_first_is_taken(ending: str, tmp_path: Path) -> No
 
 KINDS_REFUSED = {
     "floating point": (GREY.astype(np.float32), "floating-point values"),
+    "32 bits, small numbers": (GREY.astype(np.int32), "32 bits per value"),
     "32 bits": (GREY.astype(np.int32) + 70_000, "32 bits per value"),
     "negative": (GREY.astype(np.int32) - 1, "32 bits per value"),
 }

@@ -28,6 +28,7 @@ _TURNS = {
 }
 """The EXIF orientation, and what undoes it (Pillow's name)."""
 _ORIENTATION = 0x0112
+_BITS = 0x0102
 _DEEP = 65535
 
 
@@ -226,11 +227,17 @@ def _scaled(path: Path, image: Image.Image) -> Image.Image:
     from PIL import Image
 
     values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > _DEEP:
-        kind = "floating-point values" if values.dtype.kind == "f" else "32 bits per value"
+    floating = values.dtype.kind == "f"
+    if floating or _is_deeper(image) or values.min() < 0 or values.max() > _DEEP:
+        kind = "floating-point values" if floating else "32 bits per value"
         raise UnreadableImageError(f"{path}: the image has {kind}: save it with 8 or 16 bits")
     rounded = (values.astype(np.uint32) * 255 + _DEEP // 2) // _DEEP  # Pillow's own would clip
     return Image.fromarray(rounded.astype(np.uint8))
+
+
+def _is_deeper(image: Image.Image) -> bool:
+    """Tell whether a TIFF has more than 16 bits: small numbers in it may be any share of white."""
+    return bool(max(getattr(image, "tag_v2", {}).get(_BITS, (0,))) > 16)
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
