@@ -41,6 +41,9 @@ FITS = {
     "named masks": lambda: segmenter(
         max_epochs=1, classes=("ground", "square"), class_weight=(1.0, 2.0), ignore=9
     ).fit(PICTURES, MASKS),
+    "NumPy's numbers": lambda: segmenter(max_epochs=np.int64(1), ignore=np.uint8(9)).fit(
+        PICTURES, MASKS
+    ),
     "attention": lambda: segmenter(max_epochs=1, attention=True, widths=(4, 4, 8)).fit(
         PICTURES, MASKS * 7
     ),

@@ -115,6 +115,13 @@ FIT_REFUSALS = {
         "class_weight must be 'balanced', None or 2 finite weights from 0 on, one per class, "
         "got 'even'",
     ),
+    "weights by class": (
+        X,
+        MASKS,
+        {"class_weight": {0: 1.0, 1: 2.0}},
+        "class_weight must be 'balanced', None or 2 finite weights from 0 on, one per class, "
+        "got {0: 1.0, 1: 2.0}",
+    ),
     "network's name": (
         X,
         MASKS,

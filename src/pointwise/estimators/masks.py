@@ -143,7 +143,10 @@ def mask_weights(
         weights = np.ones(classes)
         weights[there] = 1 / (root[there] * root.sum())
         return tuple(weights.tolist())
-    weights = np.asarray(() if isinstance(given, str) else given, dtype=np.float64)
+    try:
+        weights = np.asarray(() if isinstance(given, str) else given, dtype=np.float64)
+    except (TypeError, ValueError):  # such as a dict, which classifiers of tables take
+        weights = np.empty(0)
     if weights.shape != (classes,) or not np.isfinite(weights).all() or weights.min() < 0:
         raise ValueError(
             f"class_weight must be 'balanced', None or {classes} finite weights from 0 on, "

@@ -1,6 +1,7 @@
 """Segmentation of images: a class for every pixel."""
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -89,7 +90,7 @@ class Segmenter(ImageEstimator):
         "widths": [tuple, list],
         "attention": ["boolean"],
         "classes": [tuple, list, None],
-        "ignore": [int, None],
+        "ignore": [Integral, None],
         "class_weight": [str, "array-like", None],
     }
     _loss_name: ClassVar[str] = "1 - mean IoU"
