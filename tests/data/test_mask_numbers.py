@@ -155,6 +155,13 @@ def test_masks_of_0_and_255(classes: tuple[str, ...] | None, tmp_path: Path) -> 
     np.testing.assert_array_equal(found.masks, np.stack([numbers(0, 1), numbers(0), numbers(1)]))
 
 
+def test_masks_of_255_alone_are_all_of_the_second_of_two_classes(tmp_path: Path) -> None:
+    pairs(tmp_path, numbers(255))
+    found = read_masked_images(tmp_path, classes=("background", "cell"))
+    assert (found.ignore, found.notes) == (None, (FOREGROUND,))
+    np.testing.assert_array_equal(found.masks[0], numbers(1))
+
+
 NUMBERED = "classes are numbered 0, 1, 2 and so on, the masks hold"
 RENUMBER = "renumber them, or name a class for every number (classes=)"
 STRANGE: dict[str, tuple[dict[str, Any], list[tuple[int, ...]], str]] = {

@@ -91,7 +91,8 @@ def number_classes(
         Numbering(classes=('0', '1'), ignore=255, foreground=False, notes=('255 taken for ...',))
     """
     found = set(np.flatnonzero(present.any(axis=0)).tolist()) - {ignore}
-    if ignore is None and found == {0, _MOST} and (classes is None or len(classes) == 2):
+    two = (classes is None and 0 in found) or (classes is not None and len(classes) == 2)
+    if ignore is None and two and _MOST in found and found <= {0, _MOST}:
         note = "masks of 0 and 255: 255 taken for class 1"
         return Numbering(classes or ("0", "255"), None, True, (note,))
     if classes is not None:
