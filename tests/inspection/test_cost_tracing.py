@@ -48,6 +48,36 @@ def test_the_model_is_left_as_it_was(looks):
         torch.testing.assert_close(value, state[name], rtol=0, atol=0)
 
 
+class Noisy(nn.Module):
+    """Looks at values, draws random numbers, and keeps what it saw in buffers; may fail then."""
+
+    def __init__(self, fails: bool):
+        super().__init__()
+        self.fails, self.layer = fails, nn.Linear(3, 3)
+        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("latest", torch.zeros(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        self.latest = x + torch.rand_like(x)
+        if self.latest.sum().item() < 0 or self.fails:
+            raise AssertionError
+        return self.layer(self.latest)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["runs", "fails"])
+def test_buffers_and_random_numbers_are_left_where_the_model_itself_must_run(fails):
+    model, random = Noisy(fails), torch.get_rng_state()
+    if fails:
+        with pytest.raises(ValueError, match="Noisy cannot take x"):
+            cost(model, torch.ones(4, 3))
+    else:
+        assert cost(model, torch.ones(4, 3)).total.macs == 4 * 3 * 3
+    assert not model.seen
+    assert not model.latest.any()
+    assert torch.equal(torch.get_rng_state(), random)
+
+
 def test_values_and_shapes_give_one_count():
     x = torch.ones(4, 3)
     looked, not_looked = (cost(Stateful(looks), x).layers[-2:] for looks in (True, False))

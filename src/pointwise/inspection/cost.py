@@ -186,8 +186,8 @@ def cost(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> Cost:
     """Count what a network costs on an input, by layer and in total.
 
     The forward runs in evaluation mode without gradients, on copies without values where it does
-    not look at values, so that a network on the ``meta`` device costs nothing to count. The model
-    is left as it was.
+    not look at values, so that a network on the ``meta`` device costs nothing to count. Parameters,
+    buffers, modes and random generators are left as they were.
 
     Args:
         model: Any module, on any device.

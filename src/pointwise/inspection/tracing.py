@@ -1,7 +1,8 @@
 """What a forward runs: every operator with the module call it belongs to.
 
 The forward runs on the meta device, on a copy of the model without values, so that no arithmetic
-is done and nothing of the model changes. A forward that looks at values runs on the model itself.
+is done and nothing of the model changes. A forward that looks at values runs on the model itself,
+whose buffers are then put back, and the random numbers that it drew.
 """
 
 import copy
@@ -18,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pointwise.errors import first_line
+from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.memory import Area, Memory
 from pointwise.inspection.operators import (
     ATTENTION,
@@ -129,14 +131,15 @@ def trace(model: nn.Module, inputs: tuple[Any, ...]) -> Trace:
     try:
         bare, given = _without_values(model, inputs)
     except Exception:  # what cannot be copied runs itself
-        return _run(model, inputs)
+        return _run_itself(model, inputs)
     try:
         with torch.device("meta"):
             return _run(bare, given)
     except ValueError:
         if any(t.is_meta for t in (*model.parameters(), *_tensors(inputs))):
             raise
-    return _run(model, inputs)  # it looks at values; or it fails, and tells why in the true words
+    # It looks at values; or it fails, and tells why in the true words.
+    return _run_itself(model, inputs)
 
 
 def _without_values(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, tuple[Any, ...]]:
@@ -154,6 +157,14 @@ def _on_meta(value: Tensor) -> Tensor:
     if isinstance(value, nn.Parameter):
         return nn.Parameter(bare, requires_grad=value.requires_grad)
     return bare
+
+
+def _run_itself(model: nn.Module, inputs: tuple[Any, ...]) -> Trace:
+    """Run the model that is given, which may draw random numbers and count what it sees."""
+    given = _tensors((list(model.parameters()), list(model.buffers()), inputs))
+    devices = sorted({tensor.get_device() for tensor in given if tensor.is_cuda})
+    with kept_buffers(model), torch.random.fork_rng(devices=devices):
+        return _run(model, inputs)
 
 
 def _run(model: nn.Module, inputs: tuple[Any, ...]) -> Trace:
