@@ -116,7 +116,7 @@ class Bottleneck(nn.Module):
                 device=device,
                 dtype=dtype,
             )
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C_in, *S)`` to ``(N, C_out, *S / stride)``."""

@@ -65,7 +65,7 @@ class Projection(nn.Module):
             c_in, c_out, groups=groups, bias=norm is None, device=device, dtype=dtype
         )
         self.norm = norm(c_out).to(device=device, dtype=dtype) if norm else nn.Identity()
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C_in, *S)`` to ``(N, C_out, *S / stride)``."""
@@ -146,7 +146,7 @@ class ConvNormActivation(nn.Module):
             dtype=dtype,
         )
         self.norm = norm(c_out).to(device=device, dtype=dtype) if norm else nn.Identity()
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C_in, *S)`` to ``(N, C_out, *S')``."""

@@ -141,7 +141,7 @@ class MaskHead(nn.Module):
             sizes[:-2], rank=rank, norm=norm, activation=activation, device=device, dtype=dtype
         )
         self.up = UpConvolution(sizes[-3], c_up, rank=rank, device=device, dtype=dtype)
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
         self.logits = PointwiseConv(c_up, classes, device=device, dtype=dtype)
         self.reset_parameters()
 

@@ -54,7 +54,7 @@ class SumFusion(nn.Module):
         super().__init__()
         self.c_ins = _checked(c_ins, c_out)
         self.projections = _projections(self.c_ins, c_out, project, norm, device, dtype)
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Fuse the maps, given one by one."""
@@ -163,7 +163,7 @@ class GatedFusion(nn.Module):
         self.c_ins = _checked(c_ins, c_out)
         self.projections = _projections(self.c_ins, c_out, project, norm, device, dtype)
         self.gate = PointwiseConv(sum(self.c_ins), len(self.c_ins), device=device, dtype=dtype)
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Fuse the maps, given one by one."""

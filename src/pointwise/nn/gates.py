@@ -110,7 +110,7 @@ class ChannelGate(nn.Module):
         self.expand = Projection(
             c_mid, channels, norm=None, activation=nn.Identity, device=device, dtype=dtype
         )
-        self.gate = gate()
+        self.gate = gate().to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of ``(N, C, *S)``."""
@@ -282,7 +282,7 @@ class AttentionGate(nn.Module):
         self.gate = Projection(
             c_gate, c_mid, norm=norm, activation=nn.Identity, device=device, dtype=dtype
         )
-        self.activation = activation()
+        self.activation = activation().to(device=device, dtype=dtype)
         self.weigh = Projection(c_mid, 1, norm=None, activation=gate, device=device, dtype=dtype)
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:

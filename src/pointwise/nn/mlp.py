@@ -86,7 +86,8 @@ class MLP(nn.Module):
         hidden = [members * c for c in channels[1:-1]]
         norms = [norm(c, groups=members) for c in hidden] if norm else []
         self.norms = nn.ModuleList(norms).to(device=device, dtype=dtype)
-        self.activations = nn.ModuleList(activation() for _ in hidden)
+        activations = nn.ModuleList(activation() for _ in hidden)
+        self.activations = activations.to(device=device, dtype=dtype)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
