@@ -256,6 +256,12 @@ def test_the_widths_are_powers_of_two_around_the_break_even_and_the_asked_one():
     assert [row.width for row in chosen.rows if row.idea == "reduce"] == [32, 48, 64]
 
 
+def test_the_widths_go_no_further_than_what_may_be_asked_for():
+    found = whatif("3x3:1000000->1000000@5x5")
+    assert [row.width for row in found.rows if row.idea == "reduce"][-1] == 2**19
+    assert "up to 899,999 channels" in found.sentences()[1]
+
+
 def test_rows_are_the_alternatives_in_groups():
     rows = whatif(EXAMPLE, reduce=64, widths=[]).rows
     assert [(row.idea, row.name) for row in rows] == [

@@ -252,8 +252,8 @@ def _check_widths(spec: Spec, widths: Sequence[int]) -> None:
 
 
 def _powers(even: Fraction) -> list[int]:
-    """Powers of two up to the first that saves nothing."""
-    top = (math.ceil(even) - 1).bit_length()
+    """Powers of two up to the first that saves nothing, and none above what may be asked for."""
+    top = min((math.ceil(even) - 1).bit_length(), MOST.bit_length() - 1)
     return [2**power for power in range(max(0, top - SWEEP + 1), top + 1)]
 
 
