@@ -155,6 +155,16 @@ def test_a_copy_of_torchs_attention_is_its_own() -> None:
     assert all(parameter.requires_grad for parameter in ours.parameters())
 
 
+@pytest.mark.parametrize("kdim", [None, 5], ids=["stacked", "apart"])
+def test_a_copy_of_torchs_attention_is_frozen_where_it_is(kdim: int | None) -> None:
+    theirs = nn.MultiheadAttention(8, 4, kdim=kdim, vdim=kdim).requires_grad_(False)
+    assert not any(p.requires_grad for p in MultiHeadAttention.from_torch(theirs).parameters())
+    theirs.out_proj.weight.requires_grad_()
+    with torch.no_grad():
+        ours = MultiHeadAttention.from_torch(theirs)
+    assert [n for n, p in ours.named_parameters() if p.requires_grad] == ["out.weight"]
+
+
 def test_an_exported_block_takes_batches_and_maps_of_other_sizes() -> None:
     anything = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
     for block, c_ins in ((settled(NonLocalBlock(8, 3)), [8]), (MultiHeadAttention(8, 2), [8])):
@@ -276,12 +286,20 @@ class Special(nn.MultiheadAttention):
 
 
 def test_what_is_not_plainly_torchs_is_refused() -> None:
-    hooked = nn.MultiheadAttention(8, 2)
+    hooked, normed, bounded = (nn.MultiheadAttention(8, 2) for _ in range(3))
     hooked.register_forward_hook(lambda *given: None)
+    nn.utils.parametrizations.weight_norm(normed.out_proj)
+    nn.utils.spectral_norm(bounded.out_proj)
+    kept_elsewhere = (
+        "attention must keep the weight of out_proj itself: remove its weight norm, spectral norm "
+        "or other parametrization first"
+    )
     for layer, message in (
         (Special(8, 2), "attention must be nn.MultiheadAttention itself, got Special"),
         (nn.Linear(8, 2), "attention must be nn.MultiheadAttention itself, got Linear"),
         (hooked, "attention must have no forward hooks: remove them first"),
+        (normed, kept_elsewhere),
+        (bounded, kept_elsewhere),
     ):
         with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
             MultiHeadAttention.from_torch(layer)

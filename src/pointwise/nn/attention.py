@@ -190,7 +190,7 @@ class MultiHeadAttention(nn.Module):
                 channels, and no extra key or value is appended.
 
         Returns:
-            A layer with the same values, device and dtype.
+            A layer with the same values, device and dtype, frozen where that one is.
 
         Raises:
             TypeError: If the layer is not a plain ``nn.MultiheadAttention``.
@@ -211,17 +211,18 @@ class MultiHeadAttention(nn.Module):
             device=attention.out_proj.weight.device,
             dtype=attention.out_proj.weight.dtype,
         )
-        state = attention.state_dict()
-        if "in_proj_weight" in state:  # keys and values have as many channels as queries
-            parts = zip("qkv", state["in_proj_weight"].chunk(3), strict=True)
-            state |= {f"{part}_proj_weight": weight for part, weight in parts}
-        if "in_proj_bias" in state:
-            parts = zip("qkv", state["in_proj_bias"].chunk(3), strict=True)
-            state |= {f"{part}_proj_bias": bias for part, bias in parts}
+        given = dict(attention.named_parameters())
+        for name in ("weight", "bias"):
+            stacked = given.get(f"in_proj_{name}")
+            if stacked is not None:  # no weight if keys have other channels than queries
+                for part, values in zip("qkv", stacked.detach().chunk(3), strict=True):
+                    own = nn.Parameter(values, requires_grad=stacked.requires_grad)
+                    given[f"{part}_proj_{name}"] = own
         for ours, theirs in _NAMES.items():
-            layer = made.get_submodule(ours)
-            for name, parameter in layer.named_parameters():
-                parameter.data.copy_(state[theirs + name])
+            for name, parameter in made.get_submodule(ours).named_parameters():
+                source = given[theirs + name]
+                parameter.data.copy_(source)
+                parameter.requires_grad_(source.requires_grad)
         return made.train(attention.training)
 
 
@@ -232,6 +233,11 @@ def _check_plain(attention: nn.MultiheadAttention) -> None:
         raise TypeError(f"attention must be nn.MultiheadAttention itself, got {kind}")
     if attention._forward_hooks or attention._forward_pre_hooks:
         raise TypeError("attention must have no forward hooks: remove them first")
+    if "weight" not in attention.out_proj._parameters:
+        raise TypeError(
+            "attention must keep the weight of out_proj itself: remove its weight norm, spectral "
+            "norm or other parametrization first"
+        )
     if attention.kdim != attention.vdim:
         raise ValueError(
             "keys and values must have equally many channels: "
