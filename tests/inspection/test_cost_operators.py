@@ -152,6 +152,15 @@ def test_products_of_other_libraries_are_listed_and_not_passed_over():
     assert counted.to_dict()["uncounted"] == ["pointwise_test_cost::scale"]
 
 
+def test_marks_for_the_profiler_are_no_products():
+    def marked(x):
+        with torch.profiler.record_function("part"):
+            return x * 2
+
+    for model in (Apply(marked), nn.DataParallel(nn.Linear(3, 2))):
+        assert cost(model, torch.ones(4, 3)).uncounted == ()
+
+
 UNKNOWN = {
     "_cdist_forward": lambda x: torch.cdist(x, x),
     "_fft_r2c": lambda x: torch.fft.fft(x).real,

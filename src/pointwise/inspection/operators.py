@@ -180,7 +180,8 @@ def is_unknown_product(name: str) -> bool:
         name: Its name, such as ``aten::mm``.
 
     Returns:
-        True for operators of other libraries, and for torch's own that are named like a product.
+        True for operators of other libraries, and for torch's own that are named like a product;
+        marks of its profiler compute nothing.
 
     Example:
         >>> [is_unknown_product(n) for n in ("aten::mm", "aten::relu", "quantized::linear")]
@@ -189,4 +190,4 @@ def is_unknown_product(name: str) -> bool:
     if name in MACS:
         return False
     library, _, own = name.partition("::")
-    return library not in ("aten", "prim", "prims") or _PRODUCT.search(own) is not None
+    return library not in ("aten", "prim", "prims", "profiler") or _PRODUCT.search(own) is not None
