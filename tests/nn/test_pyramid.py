@@ -151,6 +151,10 @@ REFUSALS = {
         lambda: FeaturePyramid((3, 0), 5),
         "c_in, c_out and groups must be at least 1: got 0, 5 and 1",
     ),
+    "batches": (
+        lambda: pyramid((2, 3, 8, 8), (1, 4, 4, 4)),
+        "maps must have equally many samples, got [2, 1]",
+    ),
     "too few": (lambda: pyramid((1, 3, 8, 8)), "maps must be 2, one per size, got 1"),
     "channels": (
         lambda: pyramid((1, 3, 8, 8), (1, 3, 4, 4)),

@@ -231,6 +231,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: PyramidHead(8, 2, levels=2)([torch.ones(1, 8, 5, 5), torch.ones(1, 4, 3, 3)]),
         "x must have shape (N, 8, H, W), got (1, 4, 3, 3)",
     ),
+    "batches": (
+        lambda: PyramidHead(8, 2, levels=2)([torch.ones(2, 8, 5, 5), torch.ones(1, 8, 3, 3)]),
+        "maps must have equally many samples, got [2, 1]",
+    ),
     "axes of a map": (
         lambda: PyramidHead(8, 2, levels=1)([torch.ones(1, 8, 5)]),
         "x must have shape (N, 8, H, W), got (1, 8, 5)",

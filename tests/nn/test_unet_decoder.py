@@ -201,6 +201,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: UNetDecoder((3, 4, 5))(maps_of((1, 3, 8, 8), (1, 4, 4, 4))),
         "maps must be 3, one per size, got 2",
     ),
+    "batches": (
+        lambda: UNetDecoder((3, 4))(maps_of((2, 3, 8, 8), (1, 4, 4, 4))),
+        "maps must have equally many samples, got [2, 1]",
+    ),
     "coarsest first": (
         lambda: UNetDecoder((3, 4))(maps_of((1, 4, 4, 4), (1, 3, 8, 8))),
         "x must have shape (N, 3, H, W), got (1, 4, 4, 4)",

@@ -1,5 +1,7 @@
 """What an input must be, said in one wording by every block and network."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 AXES = {None: "*S", 0: "", 1: "L", 2: "H, W", 3: "D, H, W"}
@@ -31,6 +33,20 @@ def check_input(x: Tensor, channels: int, rank: int | None = None, smallest: int
         raise ValueError(
             f"x must have at least {smallest} positions along every axis, got {tuple(space)}"
         )
+
+
+def check_batches(maps: Sequence[Tensor]) -> None:
+    """Refuse maps of different batches, of which one of a single sample would be used for all.
+
+    Args:
+        maps: The maps.
+
+    Raises:
+        ValueError: If they have not equally many samples.
+    """
+    samples = [x.shape[0] for x in maps]
+    if any(count != samples[0] for count in samples):
+        raise ValueError(f"maps must have equally many samples, got {samples}")
 
 
 def check_rank(rank: int) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pointwise.functional.checks import check_input, check_rank
+from pointwise.functional.checks import check_batches, check_input, check_rank
 from pointwise.functional.layout import like_memory
 from pointwise.nn.conv import ConvNormActivation, MakeActivation, MakeNorm, Projection
 
@@ -94,6 +94,7 @@ class FeaturePyramid(nn.Module):
             raise ValueError(f"maps must be {len(self.c_ins)}, one per size, got {len(maps)}")
         for x, c_in in zip(maps, self.c_ins, strict=True):
             check_input(x, c_in, self.rank)
+        check_batches(maps)
         sums = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
         for i in range(len(sums) - 2, -1, -1):
             larger = F.interpolate(sums[i + 1], sums[i].shape[2:], mode="nearest")
