@@ -55,6 +55,14 @@ BLOCKS = {
     "tokens": (lambda: ConvNormActivation(3, 4, 3, rank=1, norm=LayerNorm), (2, 3, 7)),
     "image": (lambda: ConvNormActivation(4, 6, (3, 1), groups=2, stride=2), (2, 4, 5, 6)),
     "volume": (lambda: ConvNormActivation(2, 3, 3, rank=3, norm=None), (2, 2, 3, 4, 3)),
+    "projection with torch's norm": (
+        lambda: Projection(3, 4, norm=partial(nn.GroupNorm, 2)),
+        (2, 3, 7),
+    ),
+    "image with torch's norm": (
+        lambda: ConvNormActivation(3, 4, 3, norm=partial(nn.InstanceNorm2d, affine=True)),
+        (2, 3, 5, 6),
+    ),
 }
 
 

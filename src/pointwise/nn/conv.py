@@ -72,7 +72,8 @@ class Projection(nn.Module):
         if self.stride > 1:
             every = (slice(None, None, self.stride),) * (x.ndim - 2)
             x = x[(slice(None), slice(None), *every)]
-        out: Tensor = self.activation(self.norm(self.conv(x)))
+        y = self.norm(self.conv(x))
+        out: Tensor = self.activation(like_memory(y, x))  # some of torch's norms undo the order
         return out
 
     def extra_repr(self) -> str:
@@ -152,7 +153,7 @@ class ConvNormActivation(nn.Module):
         """Map ``(N, C_in, *S)`` to ``(N, C_out, *S')``."""
         check_input(x, self.c_in, self.rank)
         y = like_memory(self.conv(x), x)  # torch keeps channels-last at two and three axes only
-        out: Tensor = self.activation(self.norm(y))
+        out: Tensor = self.activation(like_memory(self.norm(y), x))  # as do some of its norms
         return out
 
 
