@@ -235,6 +235,11 @@ REFUSED = {
         "price-model is a model for tables: photos/lying/000.png is an image or an idx file of "
         "images, not a table",
     ),
+    "a folder that is not there": (
+        lambda: None,
+        "predict stripes-model photos --out no/c.csv",
+        "no/c.csv: there is no folder no: make it first",
+    ),
     "predictions in no table": (
         lambda: None,
         "predict stripes-model photos --out c.png",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pointwise.cli.image_sets import read
 from pointwise.cli.masks import evaluate_masks, write_masks
+from pointwise.cli.tables import check_table
 from pointwise.cli.words import print_json, print_line, print_scores
 from pointwise.errors import DataError
 
@@ -97,7 +98,7 @@ def predict_images(model: Path, data: str, out: Path, *, proba: bool, as_json: b
         proba: Whether to write the probability of every class too.
         as_json: Whether to print JSON.
     """
-    from pointwise.data.files import suffix_to_write, write_table
+    from pointwise.data.files import write_table
     from pointwise.estimators import Segmenter, load
     from pointwise.modelfiles import read_config
 
@@ -105,7 +106,7 @@ def predict_images(model: Path, data: str, out: Path, *, proba: bool, as_json: b
     if isinstance(estimator, Segmenter):
         write_masks(estimator, data, out, proba=proba, as_json=as_json)
         return
-    suffix_to_write(out)  # refuses before the work is done
+    check_table(out, data)
     found = _read_for(estimator, data, labels=False)
     target = read_config(model)["targets"][0]
     result = _table(estimator, found, target, proba)

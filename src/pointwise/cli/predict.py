@@ -15,7 +15,7 @@ from pointwise.cli.maps import (
     predict_rasters,
     wants_map,
 )
-from pointwise.cli.tables import read_for_model, warnings_said
+from pointwise.cli.tables import check_table, read_for_model, warnings_said
 from pointwise.cli.words import print_json, print_line
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def predict(
 
     Example: `pointwise predict houses-model new.csv --out prices.csv --keep address`
     """
-    from pointwise.data.files import suffix_to_write, write_table
+    from pointwise.data.files import write_table
     from pointwise.errors import DataError
     from pointwise.modelfiles import read_config
     from pointwise.studies import check_columns
@@ -120,11 +120,7 @@ def predict(
     if image_model(model, one, only_tables | {"--interval": interval}):
         predict_images(model, one, out, proba=proba, as_json=json)
         return
-    suffix_to_write(out)  # refuses before the work is done
-    if not out.parent.is_dir():
-        raise DataError(f"{out}: there is no folder {out.parent}: make it first")
-    if out.exists() and Path(one).exists() and out.samefile(one):
-        raise DataError(f"{out}: is read for these predictions: give them another name")
+    check_table(out, one)
     estimator, targets = table_model(model), read_config(model)["targets"]
     if proba and not hasattr(estimator, "classes_"):
         raise DataError("--proba needs a classifier: this model predicts numbers")

@@ -16,6 +16,25 @@ if TYPE_CHECKING:
     from pointwise.estimators.persistence import TableModel
 
 
+def check_table(out: Path, data: str) -> None:
+    """Refuse a table that cannot be written, before the work for it is done.
+
+    Args:
+        out: Table to write.
+        data: What is read.
+
+    Raises:
+        DataError: If no table is called so, there is no folder for it, or it is what is read.
+    """
+    from pointwise.data.files import suffix_to_write
+
+    suffix_to_write(out)
+    if not out.parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}: make it first")
+    if out.exists() and Path(data).exists() and out.samefile(data):
+        raise DataError(f"{out}: is read for these predictions: give them another name")
+
+
 def read_for_model(
     folder: Path, model: "TableModel", data: str, others: Sequence[str], **reading: Any
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
