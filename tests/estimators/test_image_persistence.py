@@ -33,7 +33,9 @@ FITS = {
     "truth values": lambda: small().fit(X, np.arange(20) % 2 == 0),
     "own unit": lambda: small(batch_size=8).fit(X * 0.5 - 7, Y),
     "auto": lambda: small(backbone="auto").fit(X[:, 0], Y),
-    "augmented": lambda: small(augment=Augmentations(RandomFlip(), RandomShift(2))).fit(X, Y),
+    "augmented": lambda: small(
+        augment=Augmentations(RandomFlip(), Augmentations(RandomShift(2)))
+    ).fit(X, Y),
     "augmented once": lambda: small(augment=RandomCrop(8, 9)).fit(X, Y),
     "not augmented": lambda: small(augment=None).fit(X, Y),
     "random state": lambda: small(random_state=np.random.RandomState(0)).fit(X, Y),

@@ -6,6 +6,7 @@ torch's global random numbers, which training seeds for every epoch. Steps are t
 ``repr``.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -223,17 +224,18 @@ class Augmentations:
     """One step after another.
 
     Args:
-        *steps: What to do, in order.
+        *steps: What to do, in order; those of other ``Augmentations`` count one by one.
 
     Example:
-        >>> Augmentations(RandomShift(3), RandomFlip())
+        >>> Augmentations(Augmentations(RandomShift(3)), RandomFlip())
         Augmentations(steps=(RandomShift(pixels=3, outside=None), RandomFlip()))
     """
 
     steps: tuple[Augment, ...]
 
     def __init__(self, *steps: Augment) -> None:
-        object.__setattr__(self, "steps", steps)
+        parts = (one.steps if type(one) is Augmentations else (one,) for one in steps)
+        object.__setattr__(self, "steps", tuple(itertools.chain.from_iterable(parts)))
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Change images ``(N, C, H, W)`` and, if they are masks, their targets."""
