@@ -229,7 +229,8 @@ def test_any_memory_order_in_and_out(layout, kind):
     out = turn(np.zeros_like(expected))
     predictor = Predictor(model, output, engine="chunks")
     assert predictor(laid, turn(missing), out=out) is out
-    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    rounding = 1e-6 * np.nanmax(np.abs(expected))  # processors sum in different orders
+    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=rounding)
 
 
 def test_many_pieces_are_one_map(monkeypatch):
