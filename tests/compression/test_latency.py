@@ -320,6 +320,25 @@ def test_out_of_reach_is_no_reason_to_lose_more_than_time_is_won(
     assert 0.98 * reached <= 0.8 + 0.2 * share <= reached
 
 
+@pytest.mark.usefixtures("timed_by_macs")
+def test_where_nothing_is_to_be_chosen_the_whole_is_timed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed: list[nn.Module] = []
+
+    def as_given(
+        model: nn.Module, other: nn.Module, example: Example, *, timer: Any
+    ) -> tuple[list[float], list[float]]:
+        timed.append(other)
+        return [1.0], [1.0]
+
+    monkeypatch.setattr(choosing, "time_models", as_given)
+    model, x = nn.Sequential(nn.Linear(64, 64)), torch.randn(64, 64)
+    known = measure(model, x, data=x, exclude=["0"], timed=True)
+    assert choose(known, Budget(latency=0.5)) == ()
+    assert len(timed) == 1
+
+
 class FoldedTimer:
     """Says that a model without norms takes half as long, in any memory order."""
 

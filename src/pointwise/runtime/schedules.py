@@ -59,7 +59,7 @@ a dozen of them, or half of that where another program runs on the same core; of
 fetches only so many ahead. Copying costs little, and where it is needed spares half of the time."""
 
 COPIED_POSITIONS = 256
-"""Fewer are not copied first: they may not fill the tiles that are copied together."""
+"""Fewer are not copied first: they may not fill the tiles that are copied, or written, together."""
 
 LINED_CHANNELS = 16
 """From how many channels on each block of a planar output is written for several tiles in a row:

@@ -83,6 +83,8 @@ def _choose_by_time(
         if share > goal and seconds <= least:  # out of reach: about as fast as that will do
             goal, met = share / ABOUT, seconds
             missed = min((one.seconds for one in tried if one.share > goal), default=most)
+            if least >= most:  # there is nothing to choose from
+                break
         elif share > goal:
             missed = min(missed, seconds)
         else:
