@@ -23,8 +23,10 @@ MACS_OF_ROUNDS = 60_000_000_000
 FEW_ROWS, CALLS_OF_FEW = (1, 16, 64, 256, 1024, 4096), 500
 """Rows of a call, and how often each is made."""
 
-LOOPS, LOOP_ROUNDS = 64, 60
-"""Loops of multiply-adds in registers that are shared out among threads, and how often."""
+LOOPS, FEW_LOOPS, LOOP_ROUNDS = 64, 4, 60
+"""Loops of multiply-adds in registers that are shared out among threads: many, as few as take about
+as long as the smallest chain, and how often.
+"""
 
 
 def peak_bytes(*, clear: bool = False) -> int:
@@ -63,13 +65,15 @@ def members(options: argparse.Namespace) -> None:
 def threads_alone(options: argparse.Namespace) -> None:
     """Fused chains on two threads against one: both take turns in one run.
 
-    First comes what the processors give on two threads where nothing is shared but their clock.
+    First comes what the processors give on two threads where nothing is shared but their clock, for
+    long and for a moment.
     """
     print("\n### Two threads against one\n")
     print("| | one, ms | two, ms | one over two | median of the rounds |")
     print("| --- | --- | --- | --- | --- |")
-    loops = {"1": peak_loop(tasks=LOOPS)[0], "2": peak_loop(tasks=LOOPS, parallel=True)[0]}
-    print_threads("multiply-adds in registers", time_calls(loops, LOOP_ROUNDS))
+    for tasks, name in ((LOOPS, "multiply-adds in registers"), (FEW_LOOPS, "a few of them")):
+        loops = {"1": peak_loop(tasks=tasks)[0], "2": peak_loop(tasks=tasks, parallel=True)[0]}
+        print_threads(name, time_calls(loops, LOOP_ROUNDS))
     for name, channels in NETWORKS.items():
         net = network(channels, ACTIVATIONS[options.activation])
         run = CompiledChain(chain_of(net), engine="fused")
