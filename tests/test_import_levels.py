@@ -27,7 +27,7 @@ LEVELS = {
     "surgery": 5,
     "compression": 6,
     "estimators": 7,
-    "export": 7,
+    "export": 8,
     "reports": 7,
     "studies": 8,
     "cli": 9,
@@ -42,7 +42,7 @@ HEAVY = (
 )
 """What takes long to import: only on first use, so that ``import pointwise`` is quick."""
 
-MAY_BE_HEAVY = ("cli", "estimators", "reports", "studies")
+MAY_BE_HEAVY = ("cli", "estimators", "export", "reports", "studies")
 
 
 def part(path: Path) -> str:

@@ -11,6 +11,7 @@ from pointwise.cli.app import app
 
 COMMANDS = [
     *("fit", "predict", "evaluate", "report", "cost", "whatif", "compare", "convert", "compress"),
+    "export",
     "bench",
 ]
 

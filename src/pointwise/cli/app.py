@@ -12,6 +12,7 @@ from pointwise.cli.compress import compress
 from pointwise.cli.convert import convert
 from pointwise.cli.cost import cost
 from pointwise.cli.evaluate import evaluate
+from pointwise.cli.export import export
 from pointwise.cli.fit import fit
 from pointwise.cli.predict import predict
 from pointwise.cli.report import report
@@ -38,7 +39,9 @@ def pointwise(
         raise typer.Exit
 
 
-for command in (fit, predict, evaluate, report, cost, whatif, compare, convert, compress, bench):
+COMMANDS = fit, predict, evaluate, report, cost, whatif, compare, convert, compress, export, bench
+
+for command in COMMANDS:
     app.command(no_args_is_help=True)(command)
 
 

@@ -94,7 +94,7 @@ def convert(
     given = None if on is None else networks.parse_shape(on)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
         network, shape = networks.find_network(model, given, weights, trained=True)
-        example = _example(network, shape, told=on is not None)
+        example = networks.drawn_example(network, shape, told=on is not None)
         converted, swaps = _convert(network, to, example, whole_image=whole_image)
         found = _verify(network, converted, to, example)
         done = _record(model, to, shape, swaps, found) | _grid(converted)
@@ -122,29 +122,6 @@ def _check_out(out: Path, model: str, weights: Path | None) -> None:
         raise DataError(f"--out would replace a file of the model, {out}: give another")
     if weights is not None and out.resolve() == weights.resolve():
         raise DataError(f"--out would replace the weights that are read, {weights}: give another")
-
-
-def _example(network: "nn.Module", shape: networks.Shape, *, told: bool) -> "Tensor":
-    """Two inputs to verify with, the same in every run; refuses what the network refuses."""
-    import torch
-
-    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-        raise DataError(
-            f"{type(network).__name__} must hold values, to be verified: some of its tensors are "
-            "on the meta device"
-        )
-    first = next(network.parameters(), torch.empty(0))
-    drawn = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    example = drawn.to(first.device, first.dtype if first.is_floating_point() else None)
-    try:
-        with torch.no_grad():
-            network(example)
-    except Exception as error:  # whatever the network raises
-        raise DataError(
-            f"{type(network).__name__} cannot take one tensor of random numbers of shape "
-            f"{tuple(example.shape)}: {first_line(error)}{'' if told else '; give --input'}"
-        ) from error
-    return example
 
 
 def _convert(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pointwise.errors import DataError
+from pointwise.errors import DataError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -194,6 +194,41 @@ def find_network(
     if weights is not None:
         load_weights(network, weights)
     return network.eval(), shape
+
+
+def drawn_example(network: "nn.Module", shape: Shape, *, told: bool) -> "Tensor":
+    """Two inputs to verify with, the same in every run.
+
+    Args:
+        network: The network.
+        shape: Channels and sizes of an input.
+        told: Whether the user gave the shape.
+
+    Returns:
+        Random numbers ``(2, *shape)``.
+
+    Raises:
+        DataError: If the network holds no values, or cannot take them.
+    """
+    import torch
+
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        raise DataError(
+            f"{type(network).__name__} must hold values, to be verified: some of its tensors are "
+            "on the meta device"
+        )
+    first = next(network.parameters(), torch.empty(0))
+    drawn = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    example = drawn.to(first.device, first.dtype if first.is_floating_point() else None)
+    try:
+        with torch.no_grad():
+            network(example)
+    except Exception as error:  # whatever the network raises
+        raise DataError(
+            f"{type(network).__name__} cannot take one tensor of random numbers of shape "
+            f"{tuple(example.shape)}: {first_line(error)}{'' if told else '; give --input'}"
+        ) from error
+    return example
 
 
 def _import(name: str) -> Any:

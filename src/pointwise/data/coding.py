@@ -290,15 +290,39 @@ def _far_offset(values: Array) -> float:
     return float(median) if abs(median) > FAR_OFFSET * spread else 0.0
 
 
+def typed_values(coding: ColumnCoding, column: Column) -> Array:
+    """The values of a column in the type that they had in training, before they are coded.
+
+    Args:
+        coding: How the column was coded in training.
+        column: A column of that name, of any kind.
+
+    Returns:
+        ``(N,)``: of a category text or ``None``, of a date datetime64[us], else float64.
+
+    Raises:
+        DataError: If a value cannot be read so: text where training had numbers, say.
+
+    Example:
+        >>> from pointwise.data.table import as_table
+        >>> column = as_table(np.array([[1.0], [2.5]])).columns[0]
+        >>> typed_values(ColumnCoding("x0", "category", levels=("1", "2.5")), column).tolist()
+        ['1', '2.5']
+    """
+    if coding.kind == "category":
+        return as_text(_objects(column))
+    return _as_dates(column) if coding.kind == "date" else _numbers(coding, column)
+
+
 def _channels(coding: ColumnCoding, column: Column) -> list[Array]:
     """The channels of one column, in float64."""
+    values = typed_values(coding, column)
     if coding.kind == "category":
-        return [_codes(coding.levels, as_text(_objects(column)))]
+        return [_codes(coding.levels, values)]
     if coding.kind == "date":
-        dates = _as_dates(column)
-        parts = [(date_part(dates, part), part) for part in coding.parts]
+        parts = [(date_part(values, part), part) for part in coding.parts]
         return [v - coding.offset if part == "elapsed" else v for v, part in parts]
-    return [_numbers(coding, column) - coding.offset]
+    return [values - coding.offset]
 
 
 def _numbers(coding: ColumnCoding, column: Column) -> Array:

@@ -23,6 +23,10 @@ class Levels:
         name: Name of the band, for messages.
         levels: Text of each level.
 
+    Attributes:
+        numbers: The numbers that are levels, ascending.
+        codes: The code of each.
+
     Raises:
         DataError: If no level is a number, or two are the same one.
 
@@ -43,17 +47,17 @@ class Levels:
             )
         numbers = np.array(list(known.values()))
         order = np.argsort(numbers, kind="stable")
-        self._numbers = numbers[order]
-        twice = np.flatnonzero(np.diff(self._numbers) == 0)
+        self.numbers = numbers[order]
+        twice = np.flatnonzero(np.diff(self.numbers) == 0)
         if len(twice):
-            number = self._numbers[twice[0]]
+            number = self.numbers[twice[0]]
             texts = " and ".join(repr(t) for t, n in known.items() if n == number)
             raise DataError(
                 f"levels {texts} of column {name!r} are the same number in a raster: "
                 "write them alike, and fit again"
             )
         codes = np.array([i for i, text in enumerate(levels) if text in known], np.float32)
-        self._codes = codes[order]
+        self.codes = codes[order]
         self._tables: dict[np.dtype[Any], NDArray[np.float32]] = {}
 
     def code(self, values: NDArray[Any], out: NDArray[np.float32]) -> None:
@@ -75,9 +79,9 @@ class Levels:
         np.take(self._tables[dtype], values.view(unsigned), out=out, mode="clip")
 
     def _search(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        place = np.searchsorted(self._numbers, values).clip(max=len(self._numbers) - 1)
+        place = np.searchsorted(self.numbers, values).clip(max=len(self.numbers) - 1)
         found: NDArray[np.float32] = np.where(
-            self._numbers[place] == values, self._codes[place], np.float32(UNSEEN)
+            self.numbers[place] == values, self.codes[place], np.float32(UNSEEN)
         )
         return found
 

@@ -158,5 +158,8 @@ def _fit(y: Tensor, size: tuple[int, ...]) -> Tensor:
             f"size must be that of the enlarged map, {tuple(y.shape[2:])}, give or take 1 along "
             f"every axis, got {size}"
         )
-    ends = [end for missing in reversed(short) for end in (0, missing)]
-    return F.pad(y, ends) if any(short) else y
+    if max(short) > 0:
+        y = F.pad(y, [end for missing in reversed(short) for end in (0, max(missing, 0))])
+    for axis, positions in enumerate(size, 2):  # also where nothing is cut: one graph for all sizes
+        y = y.narrow(axis, 0, positions)
+    return y

@@ -1,0 +1,154 @@
+"""What an estimator computes, as one module of tensors: from columns or pixels to predictions."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pointwise.data.coding import LARGEST, ColumnCoding, TableCoding
+from pointwise.export.calendar import date_part
+from pointwise.maps import InputBand, PixelModel
+from pointwise.maps.levels import Levels
+from pointwise.nn import TableNetwork
+from pointwise.nn.encoding import UNSEEN
+
+
+class TableGraph(nn.Module):
+    """Columns of a table to predictions: offsets, dates and the network of a fitted estimator.
+
+    Args:
+        coding: How the columns are coded.
+        network: The trained network.
+        classes: Number of classes of a classifier; ``None`` for a regression.
+        single: Whether a regression's predictions have no axis of targets.
+
+    Shape:
+        One tensor ``(N, 1)`` for each column that is used, in the order of the training table:
+        numbers in float64 with NaN for what is missing, dates in microseconds since 1970 in int64,
+        of categories the codes of their levels. To predictions ``(N,)`` or ``(N, targets)`` in
+        float64, or class numbers ``(N,)`` and probabilities ``(N, K)``.
+    """
+
+    def __init__(
+        self, coding: TableCoding, network: TableNetwork, classes: int | None, *, single: bool
+    ) -> None:
+        super().__init__()
+        self.network, self.classes, self.single = network, classes, single
+        self.columns = tuple(c for c in coding.columns if not c.ignored)
+        kept = [column.name for column in self.columns]
+        self.order = [kept.index(c.name) for c in (*coding.numbers, *coding.categories)]
+
+    def forward(self, *columns: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Predict."""
+        dtype = self.network.weight.dtype
+        coded = [_channels(self.columns[i], columns[i]).to(dtype) for i in self.order]
+        members = self.network.scaled(torch.cat(coded, 1)).unflatten(
+            1, (self.network.mlp.members, -1)
+        )
+        if self.classes is not None:
+            shares = members.softmax(2).mean(1)
+            return shares.argmax(1), shares
+        scale = self.network.scale  # in float64: float32 has no target like 1e9 + 1
+        values: Tensor = (members.double() * scale.scale.double() + scale.shift.double()).mean(1)
+        return values[:, 0] if self.single else values
+
+
+class ArrayGraph(nn.Module):
+    """Rows of an array to predictions, where all columns are numbers and have no names.
+
+    Args:
+        table: The graph of the single columns.
+        used: Which columns of the array the network takes.
+
+    Shape:
+        ``(N, columns)`` in float64 to what ``TableGraph`` gives.
+    """
+
+    def __init__(self, table: TableGraph, used: Sequence[int]) -> None:
+        super().__init__()
+        self.table, self.used = table, tuple(used)
+
+    def forward(self, rows: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Predict."""
+        predicted: Tensor | tuple[Tensor, Tensor] = self.table(
+            *(rows[:, i : i + 1] for i in self.used)
+        )
+        return predicted
+
+
+class PixelGraph(nn.Module):
+    """Bands of images to predictions at every pixel, by the network of a table's rows.
+
+    Args:
+        model: The model as a map takes it.
+
+    Shape:
+        ``(N, B, H, W)`` in float32, the columns of the training table as bands, to predictions
+        ``(N, targets, H, W)``, or class numbers ``(N, H, W)`` and probabilities ``(N, K, H, W)``.
+        Predictions and probabilities are NaN where a map would have nodata.
+    """
+
+    def __init__(self, model: PixelModel) -> None:
+        super().__init__()
+        self.network, self.model = model.network, model
+        self.levels = {b.name: Levels(b.name, b.levels) for b in model.used if b.levels}
+
+    def forward(self, bands: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Predict."""
+        place = {band.name: i for i, band in enumerate(self.model.bands)}
+        used = [bands[:, place[b.name] :][:, :1] for b in self.model.used]
+        known = [torch.where(x.abs() <= LARGEST, x, float("nan")) for x in used]
+        coded = [self._coded(b, x) for b, x in zip(self.model.used, known, strict=True)]
+        gone = torch.cat([x.isnan() for x in known], 1)
+        needed = [i for i, band in enumerate(self.model.used) if not band.gaps]
+        empty = (gone[:, needed].any(1) | gone.all(1))[:, None]
+        members = self.network(torch.cat(coded, 1)).unflatten(1, (self.model.members, -1))
+        if self.model.classes is None:
+            return torch.where(empty, float("nan"), members.mean(1))
+        shares = members.softmax(2).mean(1)
+        return shares.argmax(1), torch.where(empty, float("nan"), shares)
+
+    def _coded(self, band: InputBand, x: Tensor) -> Tensor:
+        if not band.levels:
+            return _less(x.double(), band.offset).to(x.dtype)
+        levels = self.levels[band.name]
+        coded = torch.where(x.isnan(), x, UNSEEN)
+        for number, code in zip(levels.numbers.tolist(), levels.codes.tolist(), strict=True):
+            coded = torch.where(x == number, code, coded)
+        return coded
+
+
+class ImageGraph(nn.Module):
+    """Images to class numbers and probabilities.
+
+    Args:
+        network: The network of a fitted classifier or segmenter, which takes pixels.
+
+    Shape:
+        ``(N, C, H, W)`` to class numbers ``(N,)`` and probabilities ``(N, K)``; of a segmenter
+        ``(N, H, W)`` and ``(N, K, H, W)``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict."""
+        shares = self.network(images).softmax(1)
+        return shares.argmax(1), shares
+
+
+def _less(values: Tensor, offset: float) -> Tensor:
+    """Values less an offset, in float64; torch's exporter would round a plain number to float32."""
+    return values - torch.tensor(offset, dtype=torch.float64) if offset else values
+
+
+def _channels(coding: ColumnCoding, column: Tensor) -> Tensor:
+    """The coded channels of one column ``(N, 1)``, in its precision."""
+    if coding.kind == "category":
+        return column
+    if coding.kind != "date":
+        return _less(column, coding.offset)
+    parts = [(date_part(column, part), part) for part in coding.parts]
+    return torch.cat([_less(v, coding.offset) if p == "elapsed" else v for v, p in parts], 1)

@@ -1,0 +1,340 @@
+"""The graph of each kind of model, checked before anything is written."""
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from pointwise.errors import DataError, DataWarning, DifferenceError
+from pointwise.estimators.base import TableEstimator
+from pointwise.estimators.image_base import ImageEstimator
+from pointwise.export.checking import (
+    Case,
+    classes_differ,
+    largest_difference,
+    numbers_differ,
+)
+from pointwise.export.graphs import ArrayGraph, ImageGraph, PixelGraph, TableGraph
+from pointwise.export.inputs import (
+    BANDS,
+    IMAGES,
+    drawn_bands,
+    drawn_inputs,
+    onnx_inputs,
+    takes_rows,
+)
+from pointwise.export.trace import trace
+from pointwise.export.wrapping import Wrapping
+from pointwise.inspection.copying import copy_model
+
+TOLERANCE = 1e-4
+"""What predictions may differ by: probabilities, and numbers over the deviation of their target."""
+
+LOOSE = 1e-3
+"""What outputs of a network may differ by, of the largest: ONNX Runtime adds up in other orders."""
+
+LARGEST = 2**31
+"""Bytes of a file in the format that ONNX is written in."""
+
+
+@dataclass
+class Made:
+    """A graph that was checked.
+
+    Attributes:
+        proto: The graph.
+        data: The same as its file holds it.
+        difference: The largest from the model.
+        checked: What it was checked on.
+        notes: What to know besides.
+    """
+
+    proto: onnx.ModelProto
+    data: bytes
+    difference: float
+    checked: str
+    notes: list[str] = field(default_factory=list)
+
+    def ports(
+        self, kind: Literal["input", "output"]
+    ) -> Iterator[tuple[str, str, tuple[int | str, ...]]]:
+        """Name, type and sizes of each input or output.
+
+        Args:
+            kind: Which.
+
+        Yields:
+            Such as ``("age", "float64", ("N", 1))``.
+        """
+        for port in getattr(self.proto.graph, kind):
+            tensor = port.type.tensor_type
+            shape = tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim)
+            text = tensor.elem_type == TensorProto.STRING
+            dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+            yield port.name, "text" if text else str(dtype), shape
+
+
+def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
+    """The graph of a fitted estimator of tables.
+
+    Args:
+        model: The estimator.
+        example: Rows to check it with, or ``None`` for drawn ones.
+        opset: Version of the operators, or ``None``.
+
+    Returns:
+        The graph, checked.
+
+    Raises:
+        DataError: If a column has no name.
+    """
+    check_is_fitted(model, "network_")
+    classes = getattr(model, "classes_", None)
+    network = copy.deepcopy(model.network_).cpu().eval()
+    table = TableGraph(
+        model.coding_,
+        network,
+        None if classes is None else len(classes),
+        single=getattr(model, "single_target_", False),
+    )
+    rows = drawn_inputs(model) if example is None else example
+    feeds = onnx_inputs(model, rows)
+    outputs = ["prediction"] if classes is None else ["label", "probabilities"]
+    graph: nn.Module = table
+    categories = {column.name: column for column in model.coding_.categories}
+    if takes_rows(model):
+        kept = [i for i, column in enumerate(model.coding_.columns) if not column.ignored]
+        graph, categories = ArrayGraph(table, kept), {}
+    inputs = [
+        torch.zeros(values.shape) if name in categories else torch.from_numpy(values)
+        for name, values in feeds.items()
+    ]
+    proto = trace(graph, inputs, outputs=outputs, sizes_vary=False, opset=opset)
+    wrap = Wrapping(proto, classes)
+    for i, name in enumerate(feeds):
+        if not name:
+            raise DataError("a column has no name, and ONNX has no input without one: rename it")
+        wrap.take(name, i, categories.get(name))
+    for i, name in enumerate(outputs):
+        wrap.give(name, i)
+    facts = {"columns": [column.name for column in model.coding_.columns]}
+    if classes is None:
+        facts["targets"] = getattr(model, "target_names_", None) or []
+    made = wrap.finish(type(model).__name__, facts)
+    with _without_warnings():
+        if classes is None:
+            unit = network.scale.scale.double().numpy()
+            unit = unit[0] if model.single_target_ else unit
+            difference = numbers_differ([model.predict(rows)], unit)
+        else:
+            difference = classes_differ(model.predict_proba(rows), classes, 1, TOLERANCE)
+    count = len(next(iter(feeds.values())))
+    whose = "drawn rows" if example is None else "rows"
+    return _checked(made, [Case(feeds, difference)], TOLERANCE, f"{count:,} {whose}")
+
+
+def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
+    """The graph of a fitted estimator of tables over images whose bands are its columns.
+
+    Args:
+        model: The estimator.
+        example: A raster ``(B, H, W)`` or several ``(N, B, H, W)``, or ``None`` for drawn ones.
+        opset: Version of the operators, or ``None``.
+
+    Returns:
+        The graph, checked.
+
+    Raises:
+        DataError: If a column held dates or texts, or the example has not a band for each column.
+    """
+    pixel_model, network = model.pixel_model(), model.network_
+    graph = PixelGraph(pixel_model).eval()
+    bands = np.asarray(drawn_bands(model) if example is None else example, np.float32)
+    bands = bands[None] if bands.ndim == 3 else bands
+    names = [band.name for band in pixel_model.bands]
+    if bands.ndim != 4 or bands.shape[1] != len(names) or 0 in bands.shape:
+        raise DataError(
+            f"the raster must have shape (bands, rows, columns) with the {len(names)} bands "
+            f"{', '.join(names)}, got {np.shape(example)}"
+        )
+    classes = getattr(model, "classes_", None)
+    outputs = ["prediction"] if classes is None else ["label", "probabilities"]
+    x = torch.from_numpy(bands)
+    wrap = Wrapping(trace(graph, [x], outputs=outputs, sizes_vary=True, opset=opset), classes)
+    wrap.take(BANDS, 0)
+    for i, name in enumerate(outputs):
+        wrap.give(name, i)
+    scale, shift = (v.double().cpu().numpy() for v in (network.scale.scale, network.scale.shift))
+    rounding = np.abs(shift) * np.finfo(np.float32).eps  # maps of numbers are float32
+    unit = np.maximum(scale, 4 * rounding / TOLERANCE)
+    facts = {"bands": names, "targets": list(pixel_model.targets if classes is None else ())}
+    made = wrap.finish(type(model).__name__, facts)
+
+    def case(bands: NDArray[Any]) -> Case:
+        asked: Literal["value", "proba"] = "value" if classes is None else "proba"
+        with _without_warnings():
+            maps = [np.asarray(model.predict_map(one, output=asked)) for one in bands]
+        expected = np.stack([one.reshape(-1, *one.shape[-2:]) for one in maps])
+        if classes is not None:
+            return Case({BANDS: bands}, classes_differ(expected, classes, 1, TOLERANCE))
+        return Case({BANDS: bands}, numbers_differ([expected], unit[:, None, None]))
+
+    cases = [case(bands), *(case(other.numpy()) for other in _other_sizes(x[:1]))]
+    whose = "drawn pixels" if example is None else "pixels"
+    return _checked(made, cases, TOLERANCE, f"{bands[:, 0].size:,} {whose}")
+
+
+def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:
+    """The graph of a fitted classifier or segmenter of images.
+
+    Args:
+        model: The estimator.
+        example: Images to check it with, or ``None`` for drawn ones.
+        opset: Version of the operators, or ``None``.
+
+    Returns:
+        The graph, checked.
+    """
+    check_is_fitted(model, "network_")
+    graph = ImageGraph(copy.deepcopy(model.network_).cpu().eval())
+    images = drawn_inputs(model) if example is None else example
+    some = onnx_inputs(model, images)[IMAGES]
+
+    def case(images: NDArray[Any]) -> Case:
+        expected = model.predict_proba(images)
+        return Case({IMAGES: images}, classes_differ(expected, model.classes_, 1, TOLERANCE))
+
+    def make(sizes_vary: bool) -> Made:
+        names = ["label", "probabilities"]
+        x = torch.from_numpy(some)
+        proto = trace(graph, [x], outputs=names, sizes_vary=sizes_vary, opset=opset)
+        wrap = Wrapping(proto, model.classes_)
+        wrap.take(IMAGES, 0)
+        for i, name in enumerate(names):
+            wrap.give(name, i)
+        facts = {"class_names": getattr(model, "class_names_", None) or []}
+        made = wrap.finish(type(model).__name__, facts)
+        cases = [case(some), case(some[:1])]
+        if sizes_vary:
+            cases += [case(other.numpy()) for other in _other_sizes(x)]
+        whose = "drawn images" if example is None else "images"
+        return _checked(made, cases, TOLERANCE, f"{len(some):,} {whose}")
+
+    return _of_any_size(make, "x".join(map(str, some.shape[2:])))
+
+
+def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
+    """The graph of a network.
+
+    Args:
+        model: The network.
+        example: Its input, or a tuple of several.
+        opset: Version of the operators, or ``None``.
+
+    Returns:
+        The graph, checked.
+
+    Raises:
+        DataError: If there is no example, or the network cannot take it.
+    """
+    inputs = [example] if isinstance(example, Tensor) else list(example or ())
+    if not inputs or not all(isinstance(x, Tensor) and x.ndim for x in inputs):
+        raise DataError(
+            "a network needs an example: a tensor that it takes, with the samples along the first "
+            "axis, or a tuple of several"
+        )
+    network = copy_model(model).cpu().eval()
+    inputs = [x.detach().cpu() for x in inputs]
+    names = [f"input{i}" if len(inputs) > 1 else "input" for i in range(len(inputs))]
+
+    def run(given: Sequence[Tensor]) -> list[NDArray[Any]]:
+        with torch.no_grad():
+            found = tree_leaves(network(*given))
+        return [y.numpy() for y in found if isinstance(y, Tensor)]
+
+    def case(given: Sequence[Tensor]) -> Case:
+        feeds = {name: x.numpy() for name, x in zip(names, given, strict=True)}
+        return Case(feeds, numbers_differ(run(given)))
+
+    def make(sizes_vary: bool) -> Made:
+        proto = trace(network, inputs, outputs=None, sizes_vary=sizes_vary, opset=opset)
+        wrap = Wrapping(proto, None)
+        for i, name in enumerate(names):
+            wrap.take(name, i)
+        outputs = proto.graph.output
+        for i in range(len(outputs)):
+            wrap.give(f"output{i}" if len(outputs) > 1 else "output", i)
+        made = wrap.finish(type(model).__name__, {})
+        cases = [case(inputs), case([torch.cat([x, x]) for x in inputs])]
+        if sizes_vary:
+            cases += [case([other]) for other in others]
+        return _checked(made, cases, LOOSE, "the example")
+
+    try:
+        run(inputs)
+    except Exception as error:
+        raise DataError(f"{type(model).__name__} cannot take the example: {error}") from error
+    others = _other_sizes(inputs[0]) if len(inputs) == 1 else []
+    if not all(_takes(network, other) for other in others):
+        others = []
+    if not others:
+        return make(False)
+    return _of_any_size(make, "x".join(map(str, inputs[0].shape[2:])))
+
+
+def _checked(proto: onnx.ModelProto, cases: Sequence[Case], limit: float, on: str) -> Made:
+    if proto.ByteSize() >= LARGEST:
+        raise DataError(
+            f"the model takes {proto.ByteSize() / 1e9:.1f} GB, and one ONNX file holds 2: compress "
+            "it, or export parts of it"
+        )
+    data = proto.SerializeToString()
+    return Made(proto, data, largest_difference(data, cases, limit), on)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without what predictions warn of: of drawn levels that training did not have, say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        yield
+
+
+def _of_any_size(make: Callable[[bool], Made], size: str) -> Made:
+    """A graph for images of any size; where that cannot be, for those of one size."""
+    try:
+        return make(True)
+    except (DataError, DifferenceError):
+        made = make(False)
+        made.notes.append(f"of size {size} alone: torch's exporter cannot follow other sizes")
+        return made
+
+
+def _other_sizes(x: Tensor) -> list[Tensor]:
+    """An input that is nearly twice as large, with odd sizes where the given ones are even."""
+    if x.ndim < 3:
+        return []
+    larger = x.repeat(1, 1, *(2,) * (x.ndim - 2))
+    for axis in range(2, x.ndim):
+        larger = larger.narrow(axis, 0, max(1, larger.shape[axis] - 1))
+    return [larger.contiguous()]
+
+
+def _takes(network: nn.Module, x: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            network(x)
+    except Exception:  # whatever the network raises
+        return False
+    return True

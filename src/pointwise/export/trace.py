@@ -1,0 +1,90 @@
+"""Modules to ONNX graphs, by torch's exporter."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from pointwise.errors import DataError, first_line
+
+INSIDE = "pointwise/"
+"""Begins every name inside the graph, so that columns may be called anything else."""
+
+
+def trace(
+    module: nn.Module,
+    example: Sequence[Tensor],
+    *,
+    outputs: Sequence[str] | None,
+    sizes_vary: bool,
+    opset: int | None,
+) -> onnx.ModelProto:
+    """Let torch's exporter follow a module.
+
+    Args:
+        module: The module, in evaluation mode.
+        example: Its inputs, each with the samples along its first axis.
+        outputs: Names of its outputs. Default: the exporter's.
+        sizes_vary: Whether the axes from the third on are of any size, too, not the samples alone.
+        opset: Version of the operators. Default: the exporter's.
+
+    Returns:
+        The graph, with all names inside beginning with ``INSIDE``.
+
+    Raises:
+        DataError: If the module cannot be followed.
+    """
+    names = [f"input{i}" for i in range(len(example))]
+    axes = tuple(_axes(x, sizes_vary) for x in example)
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                module,
+                tuple(example),
+                dynamo=True,
+                verbose=False,
+                input_names=names,
+                output_names=None if outputs is None else list(outputs),
+                dynamic_shapes=(axes,) if _takes_any_number(module) else axes,
+                opset_version=opset,
+            )
+    except Exception as error:  # the exporter has many reasons and classes
+        raise DataError(
+            f"{type(module).__name__} cannot be exported to ONNX: {first_line(error)}"
+        ) from error
+    assert program is not None
+    made: onnx.ModelProto = onnx.compose.add_prefix(program.model_proto, INSIDE)
+    return made
+
+
+def _axes(x: Tensor, sizes_vary: bool) -> dict[int, Any]:
+    return {0: Dim.AUTO} | (dict.fromkeys(range(2, x.ndim), Dim.AUTO) if sizes_vary else {})
+
+
+def _takes_any_number(module: nn.Module) -> bool:
+    """Whether a module takes its inputs as ``*args``, which the exporter describes as one."""
+    return module.forward.__code__.co_flags & 0x04 != 0
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what the exporter tells of its own parts."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,84 @@
+"""``pointwise export``: model folders and networks to ONNX, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from builders import write_builders
+from houses import houses
+from safetensors.torch import save_file
+from sklearn.datasets import load_iris
+
+from pointwise.estimators import load
+from pointwise.export import onnx_inputs
+
+
+def test_a_folder_predicts_the_same(home, pointwise):
+    ran = pointwise("export iris-model --out iris.onnx --json")
+    assert (ran.code, ran.err) == (0, "")
+    told = json.loads(ran.out)
+    assert told["bytes"] == Path("iris.onnx").stat().st_size
+    assert [port["name"] for port in told["outputs"]] == ["label", "probabilities"]
+    X = load_iris(as_frame=True).data
+    model = load("iris-model")
+    found = onnxruntime.InferenceSession("iris.onnx").run(["label"], onnx_inputs(model, X))
+    np.testing.assert_array_equal(found[0], model.predict(X))
+
+
+def test_it_is_held_to_rows_of_a_file(home, pointwise):
+    ran = pointwise("export price-model --out price.onnx --data houses.csv")
+    assert ran.code == 0, ran.err
+    assert f"on {len(houses()):,} rows" in ran.out
+    assert "prediction: float64 (N,)" in ran.out
+
+
+def test_pixels(home, pointwise):
+    ran = pointwise("export iris-model --out iris.onnx --pixels")
+    assert (ran.code, ran.err) == (0, "")
+    assert "bands: float32 (N, 4, H, W)" in ran.out
+
+
+def test_published_network_with_weights(home, pointwise):
+    from pointwise.networks import build
+
+    save_file(build("nin_mnist", channels=1).state_dict(), "w.safetensors")
+    line = "nin_mnist --weights w.safetensors --input 1,28,28 --out nin.onnx"
+    ran = pointwise(f"export {line}")
+    assert (ran.code, ran.err) == (0, "")
+    assert "input: float32 (N, 1, H, W)" in ran.out
+
+
+def test_code_of_the_users(home, pointwise):
+    write_builders()
+    ran = pointwise("export convert_net:build --input 3,16,16 --out net.onnx")
+    assert (ran.code, ran.err) == (0, "")
+    found = onnxruntime.InferenceSession("net.onnx").run(
+        None, {"input": torch.zeros(5, 3, 16, 16).numpy()}
+    )
+    assert len(found[0]) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("iris-model --out iris.pb", "must end in .onnx"),
+        ("iris-model --out none/iris.onnx", "there is no folder none"),
+        ("iris-model --out iris-model/iris.onnx", "would replace a file of the model"),
+        ("iris-model --out iris.onnx --input 4", "--input: a model folder has its own"),
+        ("iris-model --out iris.onnx --columns a", "--columns: of the rows of --data"),
+        ("iris-model --out iris.onnx --pixels --data rows.csv", "--data: rows to check with"),
+        ("resnet50 --out net.onnx", "has no weights of its own"),
+        ("resnet50 --out net.onnx --data rows.csv", "--data: for model folders only"),
+        ("nobody --out net.onnx", "MODEL must be a model folder"),
+        ("iris-model --out iris.onnx --opset 3", "'--opset'"),
+    ],
+)
+def test_what_is_refused(line, message, home, pointwise):
+    Path("iris-model/iris.onnx").write_bytes(b"")
+    ran = pointwise(f"export {line}")
+    assert ran.code in (1, 2)
+    assert message in " ".join(ran.err.replace("│", "").split())
+    assert not Path("iris.onnx").exists()

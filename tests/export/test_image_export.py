@@ -1,0 +1,157 @@
+"""Classifiers and segmenters of images, and networks, as ONNX of any size."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from exported import run
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from pointwise.errors import DataError
+from pointwise.estimators import ImageClassifier, Segmenter
+from pointwise.export import onnx_inputs, to_onnx
+from pointwise.networks import UNet, nin_cifar
+from pointwise.nn import MLP
+from pointwise.surgery import to_conv
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    X, y = load_digits(return_X_y=True)
+    return (X[:120].reshape(-1, 8, 8) * 15).astype(np.uint8), y[:120]
+
+
+def test_classifier_takes_bytes_of_any_size(digits, tmp_path):
+    X, y = digits
+    model = ImageClassifier(max_epochs=1, batch_size=20, random_state=0).fit(X, y)
+    done = to_onnx(model, tmp_path / "m.onnx")
+    assert str(done.inputs[0]) == "images: uint8 (N, 1, H, W)"
+    for images in (X[:5], np.pad(X[:3], ((0, 0), (2, 3), (0, 1)))):
+        found = run(done.path, onnx_inputs(model, images))
+        np.testing.assert_allclose(found["probabilities"], model.predict_proba(images), atol=1e-5)
+        assert found["label"].tolist() == model.predict(images).tolist()
+
+
+def test_fractions_are_bytes(digits):
+    X, y = digits
+    model = ImageClassifier(max_epochs=1, batch_size=20, random_state=0).fit(X / 255, y)
+    np.testing.assert_array_equal(onnx_inputs(model, X[:4] / 255)["images"], X[:4, None])
+
+
+def test_images_of_a_unit_of_their_own(digits, tmp_path):
+    X, y = digits
+    kelvin = X.astype(np.float32) + 200
+    model = ImageClassifier(max_epochs=1, batch_size=20, random_state=0).fit(kelvin, y)
+    done = to_onnx(model, tmp_path / "m.onnx", example=kelvin[:6])
+    assert (done.inputs[0].kind, done.checked) == ("float32", "6 images")
+    found = run(done.path, onnx_inputs(model, kelvin[:6]))
+    np.testing.assert_allclose(found["probabilities"], model.predict_proba(kelvin[:6]), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (13, 22)])
+def test_segmenter_of_any_size(size, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
+    model = Segmenter(widths=(4, 8, 8), max_epochs=1, batch_size=4, random_state=0)
+    model.fit(images, images[:, 0] // 100 * 5)
+    done = to_onnx(model, tmp_path / "m.onnx")
+    assert [str(port) for port in done.outputs] == [
+        "label: int64 (N, H, W)",
+        "probabilities: float32 (N, 3, H, W)",
+    ]
+    assert not done.notes
+    other = rng.integers(0, 256, (2, 3, *size), dtype=np.uint8)
+    found = run(done.path, {"images": other})
+    shares = model.predict_proba(other)
+    np.testing.assert_allclose(found["probabilities"], shares, atol=1e-5)
+    sure = np.abs(np.diff(np.sort(shares, 1)[:, -2:], axis=1))[:, 0] > 1e-4
+    assert (found["label"] == model.predict(other))[sure].all()
+
+
+# --- Networks ---
+
+
+@pytest.mark.parametrize("position", [(), (7,), (6, 5), (3, 4, 5)])
+def test_networks_of_any_rank(position, tmp_path):
+    network = MLP([3, 8, 2], members=2).eval()
+    done = to_onnx(network, tmp_path / "m.onnx", example=torch.randn(2, 3, *position))
+    sizes = {0: "", 1: ", L", 2: ", H, W", 3: ", D, H, W"}[len(position)]
+    assert str(done.outputs[0]) == f"output: float32 (N, 4{sizes})"
+    x = torch.randn(5, 3, *(n + 2 for n in position))
+    with torch.no_grad():
+        expected = network(x).numpy()
+    np.testing.assert_allclose(run(done.path, {"input": x.numpy()})["output"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [nin_cifar(5), UNet(4, channels=3, widths=(4, 8))])
+def test_published_networks(network, tmp_path):
+    done = to_onnx(network.train(), tmp_path / "m.onnx", example=torch.randn(2, 3, 32, 32))
+    assert done.inputs[0].shape == ("N", 3, "H", "W")
+    assert network.training  # the given one is as it was
+
+
+class TwoOfOneSize(nn.Module):
+    """Two inputs and two outputs; 6 positions and no other number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {"sum": self.linear(x + y), "mean": x.mean(-1)}
+
+
+def test_several_inputs_and_outputs(tmp_path):
+    network = TwoOfOneSize().eval()
+    example = (torch.randn(3, 2, 6), torch.randn(3, 2, 6))
+    done = to_onnx(network, tmp_path / "m.onnx", example=example)
+    assert [port.name for port in (*done.inputs, *done.outputs)] == [
+        *("input0", "input1"),
+        *("output0", "output1"),
+    ]
+    found = run(done.path, {f"input{i}": x.numpy() for i, x in enumerate(example)})
+    with torch.no_grad():
+        expected = network(*example)
+    np.testing.assert_allclose(found["output0"], expected["sum"].numpy(), atol=1e-6)
+    np.testing.assert_allclose(found["output1"], expected["mean"].numpy(), atol=1e-6)
+
+
+def test_classifier_of_one_size_says_so(tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
+    done = to_onnx(network, tmp_path / "m.onnx", example=torch.randn(2, 3, 8, 8))
+    assert done.inputs[0].shape == ("N", 3, 8, 8)
+    assert run(done.path, {"input": np.ones((7, 3, 8, 8), np.float32)})["output"].shape == (7, 5)
+
+
+def test_a_rewritten_network_keeps_its_1x1s_as_convolutions(tmp_path):
+    import onnx
+
+    network, _ = to_conv(nn.Sequential(nn.Flatten(1), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)))
+    done = to_onnx(network, tmp_path / "m.onnx", example=torch.randn(2, 6))
+    kinds = {node.op_type for node in onnx.load(done.path).graph.node}
+    assert "Conv" in kinds
+    assert onnxruntime.InferenceSession(done.path) is not None
+
+
+def test_networks_need_an_example_that_they_take(tmp_path):
+    with pytest.raises(DataError, match="a network needs an example"):
+        to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx")
+    with pytest.raises(DataError, match="Linear cannot take the example"):
+        to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx", example=torch.ones(2, 4))
+
+
+class Decides(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x - 1
+
+
+def test_a_network_that_cannot_be_followed(tmp_path):
+    with pytest.raises(DataError, match="Decides cannot be exported to ONNX"):
+        to_onnx(Decides(), tmp_path / "m.onnx", example=torch.ones(2, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_pixels_are_of_tables(tmp_path):
+    with pytest.raises(DataError, match="pixels=True is for estimators of tables"):
+        to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx", example=torch.ones(2, 3), pixels=True)
