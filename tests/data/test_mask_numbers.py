@@ -9,6 +9,7 @@ from mask_cases import ADVICE, COLOUR, MASK, NAMES, numbers, pairs, refusal, sav
 from numpy.typing import NDArray
 from PIL import Image
 
+from pointwise.data.mask_files import read_mask
 from pointwise.data.masks import read_masked_images
 
 # --- Kinds of masks ---
@@ -88,6 +89,34 @@ def test_kinds_that_are_refused(
     save(tmp_path / "images" / "0.png", COLOUR)
     save(tmp_path / "masks" / f"0.{ending}", mask)
     assert refusal(lambda: read_masked_images(tmp_path, unreadable=unreadable), tmp_path) == words
+
+
+LOSES = "keep the numbers of classes exactly: save masks as PNG"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "loses"),
+    [
+        ("0.webp", {}, "a lossy WebP file does not"),
+        ("0.avif", {}, "an AVIF file may not"),
+        ("0.jp2", {"quality_mode": "rates", "quality_layers": [20]}, "a JPEG 2000 file may not"),
+        ("0.tif", {"compression": "jpeg"}, "a JPEG-compressed TIFF file does not"),
+    ],
+)
+def test_numbers_that_a_compression_may_have_changed_are_refused(
+    name: str, options: dict[str, Any], loses: str, tmp_path: Path
+) -> None:
+    try:
+        Image.fromarray(MASK).save(tmp_path / name, **options)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {name[2:]}")
+    assert refusal(lambda: read_mask(tmp_path / name), tmp_path) == f"{name}: {loses} {LOSES}"
+
+
+@pytest.mark.parametrize("options", [{}, {"xmp": b"<x/>"}], ids=["plain", "extended"])
+def test_lossless_webp_keeps_its_numbers(options: dict[str, Any], tmp_path: Path) -> None:
+    Image.fromarray(MASK).save(tmp_path / "0.webp", lossless=True, **options)
+    np.testing.assert_array_equal(read_mask(tmp_path / "0.webp"), MASK, strict=True)
 
 
 # --- Numbers of classes ---

@@ -16,7 +16,6 @@ from pointwise.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-_LOSSY = ("JPEG", "MPO")
 _MOST = 255
 _SAMPLE = 10_000
 
@@ -32,8 +31,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         UnreadableImageError: If the file is no image, or damaged.
-        DataError: If its pixels are colours, not numbers from 0 to 255, or were compressed with
-            loss.
+        DataError: If its pixels are colours, not numbers from 0 to 255, or may have been
+            compressed with loss.
 
     Example:
         >>> import tempfile
@@ -44,10 +43,9 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         [[0, 2]]
     """
     with open_picture(path) as image:
-        if image.format in _LOSSY:
+        if loses := _lossy(path, image):
             raise DataError(
-                f"{path}: a JPEG file does not keep the numbers of classes exactly: save masks "
-                "as PNG"
+                f"{path}: {loses} keep the numbers of classes exactly: save masks as PNG"
             )
         return _numbers(path, upright(image))
 
@@ -93,6 +91,29 @@ def refuse_other_size(path: Path, mask: NDArray[np.uint8], image_path: Path, siz
             f"{path}: a mask has the size of its image, got {shown_size(mask.shape)} and "
             f"{shown_size(size)} (height x width) for {image_path}"
         )
+
+
+def _lossy(path: Path, image: Image.Image) -> str | None:
+    """What a file is called that may have lost numbers to its compression; ``None`` of others."""
+    if image.format in ("JPEG", "MPO"):
+        return "a JPEG file does not"
+    if image.format == "TIFF" and image.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        return "a JPEG-compressed TIFF file does not"
+    if image.format == "WEBP" and not _webp_is_lossless(path.read_bytes()):
+        return "a lossy WebP file does not"
+    if image.format in ("AVIF", "JPEG2000"):  # without loss on request, which no header tells
+        return f"{'an AVIF' if image.format == 'AVIF' else 'a JPEG 2000'} file may not"
+    return None
+
+
+def _webp_is_lossless(content: bytes) -> bool:
+    """Whether the picture is a VP8L chunk, the lossless kind: chunks follow the RIFF header."""
+    at = 12
+    while at + 8 <= len(content):
+        if content[at : at + 4] == b"VP8L":
+            return True
+        at += 8 + (int.from_bytes(content[at + 4 : at + 8], "little") + 1) // 2 * 2
+    return False
 
 
 def _numbers(path: Path, image: Image.Image) -> NDArray[np.uint8]:
