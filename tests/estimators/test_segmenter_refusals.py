@@ -108,6 +108,12 @@ FIT_REFUSALS = {
         "class_weight must be 'balanced', None or 2 finite weights from 0 on, one per class, "
         "got [1, -1]",
     ),
+    "weights of nothing": (
+        X,
+        MASKS,
+        {"class_weight": [0, 0]},
+        "class_weight must leave a training pixel of positive weight, got [0, 0]",
+    ),
     "weights' name": (
         X,
         MASKS,

@@ -124,7 +124,8 @@ def mask_weights(
         A weight per class, or ``None`` for equal weights.
 
     Raises:
-        ValueError: If the weights are not one per class, finite and from 0 on.
+        ValueError: If the weights are not one per class, finite and from 0 on, or no training
+            pixel has one above 0.
 
     Reference:
         Mahajan et al., Exploring the Limits of Weakly Supervised Pretraining, 2018, section 2.2
@@ -151,5 +152,10 @@ def mask_weights(
         raise ValueError(
             f"class_weight must be 'balanced', None or {classes} finite weights from 0 on, "
             f"one per class, got {given!r}"
+        )
+    there = np.bincount(numbers.reshape(-1), minlength=UNKNOWN + 1)[:classes] > 0
+    if not weights[there].any():  # the loss would be 0 whatever is predicted
+        raise ValueError(
+            f"class_weight must leave a training pixel of positive weight, got {given!r}"
         )
     return tuple(weights.tolist())
