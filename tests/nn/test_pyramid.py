@@ -160,6 +160,10 @@ REFUSALS = {
         lambda: pyramid((1, 3, 8, 8), (1, 3, 4, 4)),
         "x must have shape (N, 4, H, W), got (1, 3, 4, 4)",
     ),
+    "coarsest first": (
+        lambda: pyramid((1, 3, 4, 4), (1, 4, 8, 8)),
+        "maps must stand with the finest first, got sizes (4, 4), (8, 8)",
+    ),
     "axes": (
         lambda: pyramid((1, 3, 8), (1, 4, 4)),
         "x must have shape (N, 3, H, W), got (1, 3, 8)",

@@ -235,6 +235,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: PyramidHead(8, 2, levels=2)([torch.ones(2, 8, 5, 5), torch.ones(1, 8, 3, 3)]),
         "maps must have equally many samples, got [2, 1]",
     ),
+    "coarsest first": (
+        lambda: PyramidHead(8, 2, levels=2)([torch.ones(1, 8, 3, 3), torch.ones(1, 8, 5, 5)]),
+        "maps must stand with the finest first, got sizes (3, 3), (5, 5)",
+    ),
     "axes of a map": (
         lambda: PyramidHead(8, 2, levels=1)([torch.ones(1, 8, 5)]),
         "x must have shape (N, 8, H, W), got (1, 8, 5)",

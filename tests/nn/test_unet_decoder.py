@@ -209,6 +209,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: UNetDecoder((3, 4))(maps_of((1, 4, 4, 4), (1, 3, 8, 8))),
         "x must have shape (N, 3, H, W), got (1, 4, 4, 4)",
     ),
+    "coarsest first, of equal channels": (
+        lambda: UNetDecoder((3, 3), upsample=UpProjection)(maps_of((1, 3, 4, 4), (1, 3, 8, 8))),
+        "maps must stand with the finest first, got sizes (4, 4), (8, 8)",
+    ),
     "axes": (
         lambda: UNetDecoder((3, 4))(maps_of((1, 3, 8), (1, 4, 4))),
         "x must have shape (N, 3, H, W), got (1, 3, 8)",

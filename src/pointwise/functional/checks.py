@@ -1,5 +1,6 @@
 """What an input must be, said in one wording by every block and network."""
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -47,6 +48,29 @@ def check_batches(maps: Sequence[Tensor]) -> None:
     samples = [x.shape[0] for x in maps]
     if any(count != samples[0] for count in samples):
         raise ValueError(f"maps must have equally many samples, got {samples}")
+
+
+def check_finest_first(maps: Sequence[Tensor]) -> None:
+    """Refuse maps of which one is larger than the one before: it would lose most of its positions.
+
+    Args:
+        maps: The maps, of one rank.
+
+    Raises:
+        ValueError: If they are not in order, along any axis.
+
+    Example:
+        >>> import torch
+        >>> check_finest_first([torch.ones(1, 8, 4), torch.ones(1, 8, 9)])
+        Traceback (most recent call last):
+        ValueError: maps must stand with the finest first, got sizes (4,), (9,)
+    """
+    sizes = [tuple(x.shape[2:]) for x in maps]
+    for finer, coarser in itertools.pairwise(sizes):
+        if any(more > fewer for more, fewer in zip(coarser, finer, strict=True)):
+            raise ValueError(
+                f"maps must stand with the finest first, got sizes {', '.join(map(str, sizes))}"
+            )
 
 
 def check_rank(rank: int) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pointwise.functional.checks import check_batches, check_input, check_rank
+from pointwise.functional.checks import check_batches, check_finest_first, check_input, check_rank
 from pointwise.functional.layout import like_memory
 from pointwise.nn.conv import ConvNormActivation, MakeActivation, MakeNorm, Projection
 
@@ -95,6 +95,7 @@ class FeaturePyramid(nn.Module):
         for x, c_in in zip(maps, self.c_ins, strict=True):
             check_input(x, c_in, self.rank)
         check_batches(maps)
+        check_finest_first(maps)
         sums = [lateral(x) for lateral, x in zip(self.laterals, maps, strict=True)]
         for i in range(len(sums) - 2, -1, -1):
             larger = F.interpolate(sums[i + 1], sums[i].shape[2:], mode="nearest")

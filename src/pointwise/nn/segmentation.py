@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from pointwise.functional.checks import check_batches, check_input
+from pointwise.functional.checks import check_batches, check_finest_first, check_input
 from pointwise.functional.layout import like_memory
 from pointwise.nn.conv import ConvNormActivation, MakeActivation, MakeNorm
 from pointwise.nn.dropout import Dropout
@@ -194,6 +194,7 @@ class PyramidHead(nn.Module):
         for x in maps:
             check_input(x, self.c_in, self.rank)
         check_batches(maps)
+        check_finest_first(maps)
         sizes = [tuple(x.shape[2:]) for x in maps]
         total = self.levels[0](maps[0], [])
         for level in range(1, len(maps)):

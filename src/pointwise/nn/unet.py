@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pointwise.functional.checks import AXES, check_batches, check_input
+from pointwise.functional.checks import AXES, check_batches, check_finest_first, check_input
 from pointwise.functional.layout import like_memory
 from pointwise.nn.conv import ConvNormActivation, MakeActivation, MakeNorm
 from pointwise.nn.norm import BatchNorm
@@ -252,6 +252,7 @@ class UNetDecoder(nn.Module):
         for x, channels in zip(maps, self.c_maps, strict=True):
             check_input(x, channels, self.rank)
         check_batches(maps)
+        check_finest_first(maps)
         y = maps[-1]
         for level in range(len(self.stages) - 1, -1, -1):
             y = self.stages[level](y, maps[level])
