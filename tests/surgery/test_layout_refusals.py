@@ -87,6 +87,17 @@ def test_numbers_of_parts_are_held(case: str):
             new(torch.randn(2, length, 4, dtype=torch.float64))
 
 
+def test_an_input_too_short_for_as_many_chunks_is_refused():
+    model = Forward(lambda x: sum(w.amax(1) for w in x.chunk(4, 1)))
+    new, _ = channels_first(model, torch.randn(2, 8, 4))
+    for length in (4, 7, 13):
+        x = torch.randn(2, length, 4)
+        assert_close(new(x), model(x))
+    for length in (3, 6, 9):  # 6 and 9 fall into three
+        with pytest.raises(AssertionError, match=r"in form from the example: \w+ must be 4$"):
+            new(torch.randn(2, length, 4))
+
+
 def by_value(x: Tensor) -> Tensor:
     return x + 1 if x.sum() > 0 else x
 

@@ -113,6 +113,9 @@ class _Hinted(fx.Proxy):
             self.tracer.hold((length + size - 1) // size, count)
         elif isinstance(_hints(size), int) and _hints(size) > count:  # chunks: a longer has more
             self.tracer.hold(length, length.hint)
+        elif isinstance(_hints(size), int) and count > 1:  # a shorter one may have fewer
+            of_a_part = (length + size - 1) // size
+            self.tracer.hold((length + of_a_part - 1) // of_a_part, count)
 
     def __bool__(self) -> bool:
         return bool(self.tracer.hold(self, bool(self.hint)))
