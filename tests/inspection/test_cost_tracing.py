@@ -236,3 +236,8 @@ def test_a_model_that_cannot_take_the_input_is_refused_by_layer_and_shape(case):
     with pytest.raises(ValueError, match=message) as refusal:
         cost(model, x)
     assert case == "lazy" or refusal.value.__cause__ is not None
+
+
+def test_a_name_is_refused_with_how_to_build_the_network():
+    with pytest.raises(TypeError, match=r"got 'resnet50': build it first, such as networks\.build"):
+        cost("resnet50", torch.zeros(1, 3, 32, 32))

@@ -102,6 +102,14 @@ REFUSALS = {
         "groups must divide c_in and c_out: got 3, 4 and 6",
     ),
     "rank": (lambda: ConvNormActivation(4, 6, 3, rank=4), "rank must be 1, 2 or 3, got 4"),
+    "negative kernel": (
+        lambda: ConvNormActivation(4, 6, -1),
+        "kernel must be at least 1 along each of 2 axes, got -1",
+    ),
+    "kernel of another rank": (
+        lambda: ConvNormActivation(4, 6, (3, 3), rank=1),
+        "kernel must be at least 1 along 1 axis, got (3, 3)",
+    ),
     "even kernel": (
         lambda: ConvNormActivation(4, 6, (3, 2)),
         "kernel must be odd where no padding is given, got (3, 2)",

@@ -83,6 +83,10 @@ def test_half_precision_and_empty_batches() -> None:
 
 
 REFUSALS = {
+    "one size for two": (
+        lambda: InceptionBlock(5, 2, (3,), (2, 3), 2),
+        "c_middle must be two: channels of its 1x1 and of its KxK, got (3,)",
+    ),
     "size": (
         lambda: InceptionBlock(5, 2, (3, 4), (2, 3), 0),
         "c_in, c_out and groups must be at least 1: got 5, 0 and 1",

@@ -100,7 +100,11 @@ def test_device_and_type_reach_every_parameter() -> None:
 REFUSALS = {
     "expansion": (
         lambda: InvertedResidual(4, 4, expansion=0.5),
-        "expansion must be at least 1, got 0.5",
+        "expansion must be finite and at least 1, got 0.5",
+    ),
+    "infinite expansion": (
+        lambda: InvertedResidual(4, 4, expansion=float("inf")),
+        "expansion must be finite and at least 1, got inf",
     ),
     "size": (
         lambda: InvertedResidual(4, 0),

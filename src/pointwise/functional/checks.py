@@ -105,6 +105,27 @@ def check_groups(groups: int, c_in: int, c_out: int) -> None:
         raise ValueError(f"groups must divide c_in and c_out: got {groups}, {c_in} and {c_out}")
 
 
+def check_kernel(kernel: int | Sequence[int], rank: int) -> None:
+    """Refuse a kernel without a positive size along every position axis.
+
+    Args:
+        kernel: Its size, along every axis or along each.
+        rank: Number of position axes.
+
+    Raises:
+        ValueError: If a size is not positive, or there is not one per axis.
+
+    Example:
+        >>> check_kernel((3, 0), 2)
+        Traceback (most recent call last):
+        ValueError: kernel must be at least 1 along each of 2 axes, got (3, 0)
+    """
+    sizes = (kernel,) * rank if isinstance(kernel, int) else tuple(kernel)
+    if len(sizes) != rank or min(sizes) < 1:
+        axes = "1 axis" if rank == 1 else f"each of {rank} axes"
+        raise ValueError(f"kernel must be at least 1 along {axes}, got {kernel}")
+
+
 def check_stride(stride: int) -> None:
     """Refuse a stride that is not positive.
 

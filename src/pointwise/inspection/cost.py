@@ -199,6 +199,7 @@ def cost(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> Cost:
     Raises:
         ValueError: If the model cannot take ``x`` (which layer failed, on what shapes), or has
             parameters without a size yet.
+        TypeError: If the model is no module, such as a network's name.
 
     Example:
         >>> import torch
@@ -209,6 +210,11 @@ def cost(model: nn.Module, x: Tensor | tuple[Tensor, ...]) -> Cost:
         >>> counted.total.pointwise_macs_share
         0.12903225806451613
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model must be a network, got {model!r:.60}: build it first, such as "
+            "networks.build('resnet50')"
+        )
     inputs = x if isinstance(x, tuple) else (x,)
     for name, parameter in model.named_parameters():
         if nn.parameter.is_lazy(parameter):

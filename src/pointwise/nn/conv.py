@@ -5,7 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pointwise.functional.checks import check_groups, check_input, check_rank, check_stride
+from pointwise.functional.checks import (
+    check_groups,
+    check_input,
+    check_kernel,
+    check_rank,
+    check_stride,
+)
 from pointwise.functional.layout import like_memory
 from pointwise.nn.norm import BatchNorm
 from pointwise.nn.pointwise import CONVOLUTIONS, PointwiseConv
@@ -101,8 +107,8 @@ class ConvNormActivation(nn.Module):
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: If ``rank`` is not 1 to 3, ``stride`` is not positive, a kernel without
-            ``padding`` is even, or ``groups`` does not divide both channel counts.
+        ValueError: If ``rank`` is not 1 to 3, ``stride`` or a size of the kernel is not positive,
+            a kernel without ``padding`` is even, or ``groups`` does not divide both channel counts.
 
     Shape:
         ``(N, C_in, *S)`` to ``(N, C_out, *S')``, with the sizes that ``nn.Conv2d`` gives;
@@ -132,6 +138,7 @@ class ConvNormActivation(nn.Module):
         super().__init__()
         check_rank(rank)
         check_stride(stride)
+        check_kernel(kernel, rank)
         check_groups(groups, c_in, c_out)
         self.rank, self.c_in = rank, c_in
         self.conv = CONVOLUTIONS[rank](

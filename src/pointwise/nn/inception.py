@@ -32,7 +32,8 @@ class InceptionBlock(nn.Module):
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: If ``rank`` is not 1 to 3, ``wide_kernel`` is even, or a size is not positive.
+        ValueError: If ``rank`` is not 1 to 3, ``wide_kernel`` is even, a size is not positive, or
+            ``c_middle`` or ``c_wide`` does not hold two.
 
     Shape:
         ``(N, C_in, *S)`` to ``(N, c_direct + c_middle[1] + c_wide[1] + c_pooled, *S)``;
@@ -64,6 +65,11 @@ class InceptionBlock(nn.Module):
     ) -> None:
         super().__init__()
         check_rank(rank)
+        for name, pair in (("c_middle", c_middle), ("c_wide", c_wide)):
+            if len(pair) != 2:
+                raise ValueError(
+                    f"{name} must be two: channels of its 1x1 and of its KxK, got {pair}"
+                )
 
         def project(c_in: int, c_out: int) -> Projection:
             return Projection(

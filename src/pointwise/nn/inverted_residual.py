@@ -1,5 +1,7 @@
 """The block of MobileNet V2: widen, filter each channel, shrink; the sum is between narrow maps."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -30,8 +32,8 @@ class InvertedResidual(nn.Module):
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: If ``expansion`` is below 1, ``rank`` is not 1 to 3, the kernel is even, or a
-            size is not positive.
+        ValueError: If ``expansion`` is below 1 or not finite, ``rank`` is not 1 to 3, the
+            kernel is even, or a size is not positive.
 
     Shape:
         ``(N, C_in, *S)`` to ``(N, C_out, *S / stride)``, rounded up; channels-last if the input is.
@@ -60,8 +62,8 @@ class InvertedResidual(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if expansion < 1:
-            raise ValueError(f"expansion must be at least 1, got {expansion}")
+        if not 1 <= expansion < math.inf:
+            raise ValueError(f"expansion must be finite and at least 1, got {expansion}")
         self.c_in, self.rank = c_in, rank
         self.residual = stride == 1 and c_in == c_out
         c_mid = round(c_in * expansion)
