@@ -182,7 +182,7 @@ def test_what_does_not_match_is_one_clear_line(case, pointwise, photos):
     last = ran.err.splitlines()[-1]
     if message is None:
         assert last.startswith("error: photos/lying/000.png: this is no JPEG, PNG, GIF, BMP,")
-        assert last.endswith("fit's --skip-unreadable leaves such files out")
+        assert last.endswith("--skip-unreadable leaves such files out")
     else:
         assert last == f"error: {message}"
 

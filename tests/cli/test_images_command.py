@@ -211,6 +211,7 @@ def same_names():
     shutil.copy("photos/lying/000.png", "photos/lying/000.bmp")
 
 
+CUT = "photos/lying/002.png: the image is truncated or damaged (image file is truncated)"
 REFUSED = {
     "a table to an image model": (
         lambda: None,
@@ -283,8 +284,28 @@ REFUSED = {
     "a truncated file": (
         cut_file,
         "fit photos",
-        "photos/lying/002.png: the image is truncated or damaged (image file is truncated); "
-        "fit's --skip-unreadable leaves such files out",
+        f"{CUT}; --skip-unreadable leaves such files out",
+    ),
+    "a truncated file to predict": (
+        cut_file,
+        "predict stripes-model photos --out c.csv",
+        f"{CUT}; repair the file, or remove it",
+    ),
+    "a truncated file to score": (
+        cut_file,
+        "evaluate stripes-model photos",
+        f"{CUT}; repair the file, or remove it",
+    ),
+    "a truncated file to compare on": (
+        cut_file,
+        "compare photos",
+        f"{CUT}; repair the file, or remove it",
+    ),
+    "several sizes to compare on": (
+        mixed_sizes,
+        "compare photos",
+        "images of one size are needed, lying/000.png is 12 x 12 and lying/large.png 9 x 20 "
+        "(height x width): give --size to resize all of them",
     ),
     "several sizes": (
         mixed_sizes,

@@ -195,13 +195,13 @@ REFUSED = {
         lambda: cut("images"),
         f"fit scenes {FIT}",
         "scenes/train/images/v0_000.png: the image is truncated or damaged (image file is "
-        "truncated); fit's --skip-unreadable leaves such files out",
+        "truncated); --skip-unreadable leaves such files out",
     ),
     "a truncated mask": (
         lambda: cut("masks"),
         f"fit scenes {FIT}",
         f"{FIRST}: the image is truncated or damaged (image file is truncated); "
-        "fit's --skip-unreadable leaves such files out",
+        "--skip-unreadable leaves such files out",
     ),
     "several sizes": (
         mixed,
@@ -300,7 +300,7 @@ def test_scores_of_what_the_model_does_not_know_are_refused(pointwise, scenes):
     Image.fromarray(other).save("scenes/test/masks/v0_000.png")
     refused = {
         "scenes/test": "scenes/test/masks/v0_000.png: masks hold 0 to 1 for 2 classes, 9 for "
-        "unknown, got 5: name all classes, or give --ignore for unknown pixels",
+        "unknown, got 5: the model knows no others",
         "scenes/test/images/v0_000.png": "scenes-model segments: it is scored on a folder of "
         "images and masks, got scenes/test/images/v0_000.png",
         "scenes/test --labels a.csv": "--labels: for models that classify, scenes-model segments",
@@ -309,3 +309,10 @@ def test_scores_of_what_the_model_does_not_know_are_refused(pointwise, scenes):
     }
     for data, message in refused.items():
         assert pointwise(f"evaluate scenes-model {data}").err == f"error: {message}\n"
+    path = Path("scenes/test/images/v0_000.png")
+    path.write_bytes(path.read_bytes()[:60])
+    for line in ("evaluate scenes-model scenes/test", f"predict scenes-model {path} --out found"):
+        assert pointwise(line).err == (
+            "error: scenes/test/images/v0_000.png: the image is truncated or damaged (image file "
+            "is truncated); repair the file, or remove it\n"
+        )

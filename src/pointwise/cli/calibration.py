@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointwise.cli import networks
-from pointwise.cli.image_sets import read
+from pointwise.cli.image_sets import options_spoken, read
 from pointwise.cli.images import is_images
 from pointwise.cli.tables import read_for_model
 from pointwise.cli.words import say
@@ -276,7 +276,8 @@ def _read_images(data: str, shape: networks.Shape, seed: int, most: int) -> "NDA
 def _one(file: Path, options: Any) -> "NDArray[np.uint8]":
     from pointwise.data.images import read_images
 
-    return read_images(file, labels=False, **options).images
+    with options_spoken():
+        return read_images(file, labels=False, **options).images
 
 
 def _pictures(folder: Path) -> list[Path]:

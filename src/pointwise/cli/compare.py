@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pointwise.cli import options
-from pointwise.cli.image_sets import refuse_one_class
+from pointwise.cli.image_sets import read, refuse_one_class
 from pointwise.cli.pages import check_page, write_page
 from pointwise.cli.words import print_json, print_line, say
 
@@ -94,13 +94,10 @@ def compare(
 
 
 def _read(path: str, labels: Path | None, size: int | None) -> "CompareData":
-    from pointwise.data.images import read_images
     from pointwise.studies.compare_data import split_images
 
-    found = read_images(path, labels=labels, size=size)
+    found = read(path, labels=labels, size=size)
     refuse_one_class(path, found.classes)
-    for note in found.notes:
-        say(note)
     name = Path(path).resolve().name.split(".")[0]
     return split_images(name, found.images, found.labels, found.classes)
 

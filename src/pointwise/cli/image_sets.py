@@ -1,7 +1,8 @@
 """The images that a fit is given: in one folder or in parts, with classes or with masks."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -106,7 +107,7 @@ def read_class_sets(asked: Asked) -> "Sets[ImageSet]":
     def reader(path: Path, like: "ImageSet | None") -> "ImageSet":
         labels = asked.labels if like is None else None
         size, colour = _like(asked, like)
-        return read(path, labels=labels, size=size, skip=asked.skip, colour=colour)
+        return read(path, labels=labels, size=size, skip=asked.skip, colour=colour, fitting=True)
 
     sets = _read_sets(asked, reader)
     refuse_one_class(asked.data, sets.found.classes)
@@ -153,6 +154,7 @@ def read_mask_sets(asked: Asked) -> "Sets[MaskedImages]":
             size=size,
             skip=asked.skip,
             colour=colour,
+            fitting=True,
         )
 
     return _read_sets(asked, reader)
@@ -221,6 +223,7 @@ def read(
     size: int | tuple[int, int] | None = None,
     skip: bool = False,
     colour: "Colour" = "auto",
+    fitting: bool = False,
 ) -> "ImageSet":
     """Read images, say what was changed, and speak of options as the command line calls them.
 
@@ -230,6 +233,7 @@ def read(
         size: As of ``read_images``.
         skip: Whether files that cannot be read are left out.
         colour: As of ``read_images``.
+        fitting: Whether the command is ``fit``, whose options are then named.
 
     Returns:
         The images.
@@ -240,10 +244,8 @@ def read(
     from pointwise.data.images import read_images
 
     unreadable: Literal["skip", "refuse"] = "skip" if skip else "refuse"
-    try:
+    with options_spoken(fitting=fitting):
         found = read_images(data, labels=labels, size=size, unreadable=unreadable, colour=colour)
-    except DataError as error:
-        raise DataError(_as_options(str(error))) from error
     for note in found.notes:
         say(note)
     return found
@@ -258,6 +260,7 @@ def read_masks(
     size: int | tuple[int, int] | None = None,
     skip: bool = False,
     colour: "Colour" = "auto",
+    fitting: bool = False,
 ) -> "MaskedImages":
     """Read images and masks as ``read`` reads images.
 
@@ -269,6 +272,7 @@ def read_masks(
         size: As of ``read_masked_images``.
         skip: Whether pairs that cannot be read are left out.
         colour: As of ``read_masked_images``.
+        fitting: Whether the command is ``fit``, whose options are then named.
 
     Returns:
         The images and masks.
@@ -279,7 +283,7 @@ def read_masks(
     from pointwise.data.masks import read_masked_images
 
     unreadable: Literal["skip", "refuse"] = "skip" if skip else "refuse"
-    try:
+    with options_spoken(fitting=fitting):
         found = read_masked_images(
             images,
             masks,
@@ -289,26 +293,52 @@ def read_masks(
             unreadable=unreadable,
             colour=colour,
         )
-    except ValueError as error:  # a DataError is one, too
-        raise DataError(_as_options(str(error))) from error
     for note in found.notes:
         say(note)
     return found
 
 
-def _as_options(said: str) -> str:
+@contextmanager
+def options_spoken(*, fitting: bool = False) -> Iterator[None]:
+    """Make what is wrong with images a DataError that names options as the command line does.
+
+    Args:
+        fitting: Whether the command is ``fit``; others have no option for a file left out.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: For what is refused inside.
+    """
+    try:
+        yield
+    except ValueError as error:  # a DataError is one, too
+        raise DataError(_as_options(str(error), fitting)) from error
+
+
+_OF_FIT = (
+    (r"unreadable='skip' leaves", "--skip-unreadable leaves"),
+    (r"give ignore= for", "give --ignore for"),
+)
+_OF_OTHERS = (
+    (r"unreadable='skip' leaves such files out", "repair the file, or remove it"),
+    (r": name all classes, or give ignore= for unknown pixels", ": the model knows no others"),
+)
+_OF_ALL = (
+    (r"give size=, such as size=\(\d+, \d+\), to resize", "give --size to resize"),
+    (r", or read them without classes \(labels=False\)", ""),
+    (r"give labels=, or labels=False to read the images without", "give --labels"),
+    (r"smaller with size=", "smaller with --size"),
+    (r"\(classes=\)", "(--classes)"),
+    (r"\(ignore=(\d+)\)", r"(--ignore \1)"),
+    (r"^(classes|ignore) must", r"--\1 must"),
+    (r"give the folders of images and of masks", "give the folder of masks with --masks"),
+)
+
+
+def _as_options(said: str, fitting: bool) -> str:
     """Name options as the command line calls them."""
-    for name, spoken in (
-        (r"unreadable='skip'", "fit's --skip-unreadable"),
-        (r"give size=, such as size=\(\d+, \d+\), to resize", "give --size to resize"),
-        (r", or read them without classes \(labels=False\)", ""),
-        (r"give labels=, or labels=False to read the images without", "give --labels"),
-        (r"smaller with size=", "smaller with --size"),
-        (r"give ignore= for", "give --ignore for"),
-        (r"\(classes=\)", "(--classes)"),
-        (r"\(ignore=(\d+)\)", r"(--ignore \1)"),
-        (r"^(classes|ignore) must", r"--\1 must"),
-        (r"give the folders of images and of masks", "give the folder of masks with --masks"),
-    ):
+    for name, spoken in (*(_OF_FIT if fitting else _OF_OTHERS), *_OF_ALL):
         said = re.sub(name, spoken, said)
     return said

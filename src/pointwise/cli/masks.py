@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointwise.cli.image_sets import read_masks
+from pointwise.cli.image_sets import options_spoken, read_masks
 from pointwise.cli.words import figure, print_json, print_line, print_scores
 from pointwise.errors import DataError
 
@@ -45,7 +45,8 @@ def write_masks(model: "Segmenter", data: str, out: Path, *, proba: bool, as_jso
     colour: Any = "grey" if model.pixels_.channels == 1 else "rgb"
     count = 0
     for path, file in _plan(Path(data), out):
-        found = read_images(path, labels=False, colour=colour)
+        with options_spoken():
+            found = read_images(path, labels=False, colour=colour)
         for name, image in zip(found.names, found.images, strict=True):
             target = file or out / f"{name}.png"
             if file is None:  # of the others the plan has made sure
