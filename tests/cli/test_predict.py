@@ -70,6 +70,21 @@ def test_ends_of_intervals_are_further_columns(pointwise):
     )
 
 
+def test_ends_of_intervals_replace_no_target_of_that_name(pointwise):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 2))
+    table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "t": x[:, 0], "t_low": 100 + x[:, 1]})
+    table.to_csv("lows.csv", index=False)
+    pointwise("fit lows.csv --target t,t_low --members 1 --time-limit 2 --out lows")
+    ran = pointwise("predict lows lows.csv --out p.csv --interval 0.8")
+    assert ran.code == 0, ran.err
+    names = ["t", "t_low", "interval_t_low", "t_high", "t_low_low", "t_low_high"]
+    assert _predicted().columns.tolist() == names
+    np.testing.assert_allclose(
+        _predicted()[["t", "t_low"]], load("lows").predict(table[["a", "b"]]), rtol=1e-12
+    )
+
+
 def test_columns_are_kept_beside_the_predictions(pointwise):
     table = houses().assign(key=[f"00{i}" for i in range(ROWS)])
     table.to_csv("new.csv", index=False)

@@ -134,7 +134,7 @@ def predict(
         predictions = _predictions(estimator, x, targets, proba, interval)
     result = frame[kept].reset_index(drop=True)
     for name, values in predictions.items():
-        while name in kept:
+        while name in result:
             name = f"predicted_{name}"
         result[name] = values
     write_table(result, out)
@@ -158,13 +158,24 @@ def _predictions(
         columns = {targets[0]: pd.Series(estimator.classes_[shares.argmax(1)])}
         if proba:
             for label, values in zip(estimator.classes_, shares.T, strict=True):
-                columns[f"probability_{label}"] = pd.Series(values)
+                columns[_free("class_", f"probability_{label}", columns)] = pd.Series(values)
         return columns
     predicted = estimator.predict(x).reshape(len(x), -1)
     columns = {name: pd.Series(predicted[:, i]) for i, name in enumerate(targets)}
     if interval is not None:
         half = estimator.held_out_errors_.half_widths(interval)
         for i, name in enumerate(targets):
-            columns[f"{name}_low"] = pd.Series(predicted[:, i] - half[i])
-            columns[f"{name}_high"] = pd.Series(predicted[:, i] + half[i])
+            columns[_free("interval_", f"{name}_low", columns)] = pd.Series(
+                predicted[:, i] - half[i]
+            )
+            columns[_free("interval_", f"{name}_high", columns)] = pd.Series(
+                predicted[:, i] + half[i]
+            )
     return columns
+
+
+def _free(start: str, name: str, taken: "dict[str, pd.Series[Any]]") -> str:
+    """A name for a column beside the targets, none of which it may replace."""
+    while name in taken:
+        name = start + name
+    return name
