@@ -8,7 +8,7 @@ from exported import run
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from pointwise.errors import DataError
+from pointwise.errors import DataError, DifferenceError
 from pointwise.estimators import ImageClassifier, Segmenter
 from pointwise.export import onnx_inputs, to_onnx
 from pointwise.networks import UNet, nin_cifar
@@ -60,7 +60,7 @@ def test_segmenter_of_any_size(size, tmp_path):
         "label: int64 (N, H, W)",
         "probabilities: float32 (N, 3, H, W)",
     ]
-    assert not done.notes
+    assert done.inputs[0].shape == ("N", 3, "H", "W")
     other = rng.integers(0, 256, (2, 3, *size), dtype=np.uint8)
     found = run(done.path, {"images": other})
     shares = model.predict_proba(other)
@@ -134,11 +134,61 @@ def test_a_rewritten_network_keeps_its_1x1s_as_convolutions(tmp_path):
     assert onnxruntime.InferenceSession(done.path) is not None
 
 
+class Branches(nn.Module):
+    """Another rule for some sizes, which a graph that was traced at others does not have."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        rules = {"large": w > 20, "small": w < 20, "square": h == w, "many": n > 5}
+        return x + 1 if rules[self.rule] else x - 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [("large", (32, 32)), ("small", (8, 8)), ("square", (32, 30)), ("square", (32, 32))],
+)
+def test_rules_by_size_leave_one_size(rule, size, tmp_path):
+    done = to_onnx(Branches(rule), tmp_path / "m.onnx", example=torch.randn(2, 3, *size))
+    assert done.inputs[0].shape == ("N", 3, *size)
+    assert "of size" in done.notes[0]
+
+
+def test_rules_by_the_number_of_samples_are_refused(tmp_path):
+    with pytest.raises((DataError, DifferenceError), match="computes something else"):
+        to_onnx(Branches("many"), tmp_path / "m.onnx", example=torch.randn(2, 3, 4, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_sample_of_one_position_leaves_any_number(tmp_path):
+    done = to_onnx(MLP([3, 8, 2], members=2), tmp_path / "m.onnx", example=torch.randn(1, 3, 1, 1))
+    assert run(done.path, {"input": np.ones((4, 3, 5, 6), np.float32)})["output"].shape == (
+        4,
+        4,
+        5,
+        6,
+    )
+
+
+def test_the_smallest_images_are_told(digits, tmp_path):
+    X, y = digits
+    model = ImageClassifier(max_epochs=1, batch_size=20, random_state=0).fit(X, y)
+    assert to_onnx(model, tmp_path / "m.onnx").notes == ("of images of at least 4 x 4 pixels",)
+
+
 def test_networks_need_an_example_that_they_take(tmp_path):
     with pytest.raises(DataError, match="a network needs an example"):
         to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx")
+    for example in (np.ones((2, 3)), torch.ones(0, 3), []):
+        with pytest.raises(DataError, match="a network needs an example"):
+            to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx", example=example)
     with pytest.raises(DataError, match="Linear cannot take the example"):
         to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx", example=torch.ones(2, 4))
+    with pytest.raises(DataError, match="twice as many samples"):
+        to_onnx(nn.Flatten(0), tmp_path / "m.onnx", example=(torch.ones(2), torch.ones(2)))
 
 
 class Decides(nn.Module):

@@ -66,6 +66,23 @@ def test_numbers_of_pixels(targets, tmp_path):
     np.testing.assert_allclose(found[1], expected[:, ::-1], rtol=3e-7, atol=1e-4)
 
 
+def test_one_pixel_to_check_it_with_leaves_any_size(tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = PointwiseClassifier(**FEW).fit(X, y)
+    done = to_onnx(model, tmp_path / "m.onnx", pixels=True, example=np.ones((4, 1, 1)))
+    assert done.outputs[1].shape == ("N", 3, "H", "W")
+    bands = X[:140].T.reshape(4, 10, 14).astype(np.float32)
+    found = run(done.path, {"bands": np.stack([bands] * 3)})["probabilities"]
+    np.testing.assert_allclose(found[2], model.predict_map(bands, output="proba"), atol=1e-5)
+
+
+def test_levels_that_float32_rounds_are_those_of_the_map(tmp_path):
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X["share"] = pd.Categorical(np.resize([0.1, 0.25, 0.5], len(X)))
+    model = PointwiseClassifier(**FEW).fit(X, y)
+    assert to_onnx(model, tmp_path / "m.onnx", pixels=True).largest_difference < 1e-5
+
+
 def test_what_no_raster_holds_is_refused(tmp_path):
     frame = mixed_table()
     y = frame["age"].fillna(0)

@@ -177,7 +177,29 @@ def test_older_operators(classifier, frame, tmp_path):
     np.testing.assert_allclose(found, classifier.predict_proba(frame), atol=1e-5)
 
 
+def test_one_row_to_check_it_with_leaves_any_number_of_rows(classifier, frame, tmp_path):
+    done = to_onnx(classifier, tmp_path / "m.onnx", example=frame[:1])
+    found = run(done.path, onnx_inputs(classifier, frame))["probabilities"]
+    np.testing.assert_allclose(found, classifier.predict_proba(frame), atol=1e-5)
+
+
 # --- What is refused ---
+
+
+@pytest.mark.parametrize("opset", [1, 17, 99])
+def test_operators_that_cannot_be_written(opset, classifier, tmp_path):
+    with pytest.raises(DataError):
+        to_onnx(classifier, tmp_path / "m.onnx", opset=opset)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_another_form(classifier):
+    X, y = load_diabetes(return_X_y=True)
+    model = PointwiseRegressor(**FEW).fit(X, y)
+    with pytest.raises(DataError, match=r"got shape \(10,\)"):
+        onnx_inputs(model, X[0])
+    with pytest.raises(DataError, match="has no rows"):
+        onnx_inputs(model, X[:0])
 
 
 def test_other_columns_are_named(classifier, frame):

@@ -112,9 +112,11 @@ class PixelGraph(nn.Module):
         if not band.levels:
             return _less(x.double(), band.offset).to(x.dtype)
         levels = self.levels[band.name]
-        coded = torch.where(x.isnan(), x, UNSEEN)
-        for number, code in zip(levels.numbers.tolist(), levels.codes.tolist(), strict=True):
-            coded = torch.where(x == number, code, coded)
+        coded, exact = torch.where(x.isnan(), x, UNSEEN), x.double()
+        for number, code in zip(levels.numbers, levels.codes.tolist(), strict=True):
+            coded = torch.where(
+                exact == torch.tensor(float(number), dtype=exact.dtype), code, coded
+            )
         return coded
 
 

@@ -55,7 +55,11 @@ def onnx_inputs(model: TableEstimator | ImageEstimator, X: Any) -> dict[str, NDA
     check_is_fitted(model, "network_")
     if isinstance(model, ImageEstimator):
         return {IMAGES: _whole_bytes(model, model.pixels_.read(X))}
+    if not is_frame(X) and np.ndim(X) != 2:
+        raise DataError(f"rows must be a frame or an array (N, columns), got shape {np.shape(X)}")
     table = as_table(X)
+    if not table.rows:
+        raise DataError("the table has no rows: at least one is needed")
     _check_names(model, X, table)
     if takes_rows(model):
         return {ROWS: np.stack([column.values for column in table.columns], 1)}

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from pointwise.errors import DataError, DataWarning, DifferenceError
+from pointwise.errors import DataError, DataWarning, DifferenceError, first_line
+from pointwise.estimators.backbones import check_size
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
 from pointwise.export.checking import (
@@ -108,8 +109,9 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
         None if classes is None else len(classes),
         single=getattr(model, "single_target_", False),
     )
-    rows = drawn_inputs(model) if example is None else example
-    feeds = onnx_inputs(model, rows)
+    drawn = drawn_inputs(model)
+    rows = drawn if example is None else example
+    feeds = onnx_inputs(model, drawn)  # many: of one row torch's exporter would take no more
     outputs = ["prediction"] if classes is None else ["label", "probabilities"]
     graph: nn.Module = table
     categories = {column.name: column for column in model.coding_.categories}
@@ -132,16 +134,20 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
     if classes is None:
         facts["targets"] = getattr(model, "target_names_", None) or []
     made = wrap.finish(type(model).__name__, facts)
-    with _without_warnings():
-        if classes is None:
+
+    def case(rows: Any) -> Case:
+        with _without_warnings():
+            if classes is not None:
+                shares = model.predict_proba(rows)
+                return Case(onnx_inputs(model, rows), classes_differ(shares, classes, 1, TOLERANCE))
             unit = network.scale.scale.double().numpy()
             unit = unit[0] if model.single_target_ else unit
-            difference = numbers_differ([model.predict(rows)], unit)
-        else:
-            difference = classes_differ(model.predict_proba(rows), classes, 1, TOLERANCE)
-    count = len(next(iter(feeds.values())))
+            return Case(onnx_inputs(model, rows), numbers_differ([model.predict(rows)], unit))
+
+    first = case(rows)
+    count = len(next(iter(first.feeds.values())))
     whose = "drawn rows" if example is None else "rows"
-    return _checked(made, [Case(feeds, difference)], TOLERANCE, f"{count:,} {whose}")
+    return _checked(made, [first, case(drawn[:1])], TOLERANCE, f"{count:,} {whose}")
 
 
 def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
@@ -170,7 +176,7 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
         )
     classes = getattr(model, "classes_", None)
     outputs = ["prediction"] if classes is None else ["label", "probabilities"]
-    x = torch.from_numpy(bands)
+    x = torch.from_numpy(drawn_bands(model))
     wrap = Wrapping(trace(graph, [x], outputs=outputs, sizes_vary=True, opset=opset), classes)
     wrap.take(BANDS, 0)
     for i, name in enumerate(outputs):
@@ -190,7 +196,8 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
             return Case({BANDS: bands}, classes_differ(expected, classes, 1, TOLERANCE))
         return Case({BANDS: bands}, numbers_differ([expected], unit[:, None, None]))
 
-    cases = [case(bands), *(case(other.numpy()) for other in _other_sizes(x[:1]))]
+    cases = [case(one) for one in (bands, bands[:1, :, :1, :1])]
+    cases += [case(other.numpy()) for other in _other_sizes(x[:1])]
     whose = "drawn pixels" if example is None else "pixels"
     return _checked(made, cases, TOLERANCE, f"{bands[:, 0].size:,} {whose}")
 
@@ -208,8 +215,17 @@ def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:
     """
     check_is_fitted(model, "network_")
     graph = ImageGraph(copy.deepcopy(model.network_).cpu().eval())
-    images = drawn_inputs(model) if example is None else example
-    some = onnx_inputs(model, images)[IMAGES]
+
+    def takes(images: Tensor) -> bool:
+        try:
+            check_size(model.network_.backbone, *images.shape[2:])
+        except DataError:
+            return False
+        return True
+
+    drawn = onnx_inputs(model, drawn_inputs(model))[IMAGES]
+    some = drawn if example is None else onnx_inputs(model, example)[IMAGES]
+    others = [other for other in _other_sizes(torch.from_numpy(drawn)) if takes(other)]
 
     def case(images: NDArray[Any]) -> Case:
         expected = model.predict_proba(images)
@@ -217,7 +233,8 @@ def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:
 
     def make(sizes_vary: bool) -> Made:
         names = ["label", "probabilities"]
-        x = torch.from_numpy(some)
+        like = drawn if sizes_vary or example is None else np.concatenate([some[:1]] * 3)
+        x = torch.from_numpy(like)
         proto = trace(graph, [x], outputs=names, sizes_vary=sizes_vary, opset=opset)
         wrap = Wrapping(proto, model.classes_)
         wrap.take(IMAGES, 0)
@@ -225,13 +242,17 @@ def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:
             wrap.give(name, i)
         facts = {"class_names": getattr(model, "class_names_", None) or []}
         made = wrap.finish(type(model).__name__, facts)
-        cases = [case(some), case(some[:1])]
+        cases = [case(some), case(like[:1])]
         if sizes_vary:
-            cases += [case(other.numpy()) for other in _other_sizes(x)]
+            cases += [case(other.numpy()) for other in others]
         whose = "drawn images" if example is None else "images"
         return _checked(made, cases, TOLERANCE, f"{len(some):,} {whose}")
 
-    return _of_any_size(make, "x".join(map(str, some.shape[2:])))
+    made = _of_any_size(make, "x".join(map(str, some.shape[2:])))
+    smallest = getattr(model.network_.backbone, "smallest", 1)
+    if smallest > 1 and "H" in str(list(made.ports("input"))):
+        made.notes.append(f"of images of at least {smallest} x {smallest} pixels")
+    return made
 
 
 def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
@@ -248,14 +269,19 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
     Raises:
         DataError: If there is no example, or the network cannot take it.
     """
-    inputs = [example] if isinstance(example, Tensor) else list(example or ())
-    if not inputs or not all(isinstance(x, Tensor) and x.ndim for x in inputs):
+    inputs = [example] if isinstance(example, Tensor) else example
+    if (
+        not isinstance(inputs, list | tuple)
+        or not inputs
+        or not all(isinstance(x, Tensor) and x.ndim and x.numel() for x in inputs)
+    ):
         raise DataError(
             "a network needs an example: a tensor that it takes, with the samples along the first "
             "axis, or a tuple of several"
         )
     network = copy_model(model).cpu().eval()
     inputs = [x.detach().cpu() for x in inputs]
+    twice = [torch.cat([x, x]) for x in inputs]
     names = [f"input{i}" if len(inputs) > 1 else "input" for i in range(len(inputs))]
 
     def run(given: Sequence[Tensor]) -> list[NDArray[Any]]:
@@ -268,7 +294,8 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
         return Case(feeds, numbers_differ(run(given)))
 
     def make(sizes_vary: bool) -> Made:
-        proto = trace(network, inputs, outputs=None, sizes_vary=sizes_vary, opset=opset)
+        like = larger if sizes_vary else twice  # of a size of one the exporter would take no more
+        proto = trace(network, like, outputs=None, sizes_vary=sizes_vary, opset=opset)
         wrap = Wrapping(proto, None)
         for i, name in enumerate(names):
             wrap.take(name, i)
@@ -276,21 +303,30 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
         for i in range(len(outputs)):
             wrap.give(f"output{i}" if len(outputs) > 1 else "output", i)
         made = wrap.finish(type(model).__name__, {})
-        cases = [case(inputs), case([torch.cat([x, x]) for x in inputs])]
+        cases = [case(given) for given in (inputs, twice, [torch.cat([x, x, x]) for x in twice])]
+        one = [x[:1] for x in inputs]
+        if _takes(network, *one):
+            cases.append(case(one))
         if sizes_vary:
             cases += [case([other]) for other in others]
         return _checked(made, cases, LOOSE, "the example")
 
     try:
         run(inputs)
-    except Exception as error:
-        raise DataError(f"{type(model).__name__} cannot take the example: {error}") from error
+        run(twice)
+    except Exception as error:  # whatever the network raises
+        raise DataError(
+            f"{type(model).__name__} cannot take the example, or not twice as many samples along "
+            f"its first axis: {first_line(error)}"
+        ) from error
     others = _other_sizes(inputs[0]) if len(inputs) == 1 else []
-    if not all(_takes(network, other) for other in others):
-        others = []
+    others = [other for other in others if _takes(network, other)]
+    size = "x".join(map(str, inputs[0].shape[2:]))
     if not others:
         return make(False)
-    return _of_any_size(make, "x".join(map(str, inputs[0].shape[2:])))
+    largest = max([*twice, *others], key=lambda x: min(x.shape[2:]))
+    larger = [torch.cat([largest, largest])]
+    return _of_any_size(make, size)
 
 
 def _checked(proto: onnx.ModelProto, cases: Sequence[Case], limit: float, on: str) -> Made:
@@ -322,19 +358,27 @@ def _of_any_size(make: Callable[[bool], Made], size: str) -> Made:
 
 
 def _other_sizes(x: Tensor) -> list[Tensor]:
-    """An input that is nearly twice as large, with odd sizes where the given ones are even."""
-    if x.ndim < 3:
+    """Inputs of other sizes: larger and smaller ones, odd ones, of equal sizes and of unequal."""
+    sizes = tuple(x.shape[2:])
+    if not sizes:
         return []
-    larger = x.repeat(1, 1, *(2,) * (x.ndim - 2))
-    for axis in range(2, x.ndim):
-        larger = larger.narrow(axis, 0, max(1, larger.shape[axis] - 1))
-    return [larger.contiguous()]
+    larger, smaller = [2 * n + 1 for n in sizes], [-(-n // 2) for n in sizes]
+    mixed = [ends[i % 2] for i, ends in enumerate(zip(larger, smaller, strict=True))]
+    wanted = (larger, smaller, mixed, [max(larger)] * len(sizes), [max(sizes)] * len(sizes))
+    found = []
+    for size in dict.fromkeys(map(tuple, wanted)):
+        if size != sizes:
+            other = x.repeat(1, 1, *(-(-m // n) for m, n in zip(size, sizes, strict=True)))
+            for axis, positions in enumerate(size, 2):
+                other = other.narrow(axis, 0, positions)
+            found.append(other.contiguous())
+    return found
 
 
-def _takes(network: nn.Module, x: Tensor) -> bool:
+def _takes(network: nn.Module, *inputs: Tensor) -> bool:
     try:
         with torch.no_grad():
-            network(x)
+            network(*inputs)
     except Exception:  # whatever the network raises
         return False
     return True

@@ -14,7 +14,7 @@ from torch.export import Dim
 
 from pointwise.errors import DataError, first_line
 
-INSIDE = "pointwise/"
+INSIDE = "pointwise:inside/"
 """Begins every name inside the graph, so that columns may be called anything else."""
 
 
@@ -57,11 +57,32 @@ def trace(
             )
     except Exception as error:  # the exporter has many reasons and classes
         raise DataError(
-            f"{type(module).__name__} cannot be exported to ONNX: {first_line(error)}"
+            f"{type(module).__name__} cannot be exported to ONNX: {first_line(_cause(error))}"
         ) from error
     assert program is not None
+    ranges = getattr(program.exported_program, "range_constraints", {})
+    if any(_is_bounded(str(one.upper)) for one in ranges.values()):
+        raise DataError(
+            f"{type(module).__name__} computes something else from some size on, which one graph "
+            "cannot"
+        )
     made: onnx.ModelProto = onnx.compose.add_prefix(program.model_proto, INSIDE)
+    version = next(one.version for one in made.opset_import if not one.domain)
+    if opset not in (None, version):
+        raise DataError(f"opset {opset} cannot be written, {version} can: give from 18 on, or none")
     return made
+
+
+def _is_bounded(upper: str) -> bool:
+    """Whether a size that varies may not be larger: the traced rule ends there."""
+    return upper.isdigit() and int(upper) < 2**31
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What an error comes from: the exporter's own first lines are advice on its reports."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _axes(x: Tensor, sizes_vary: bool) -> dict[int, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from pointwise.data.coding import ColumnCoding
+from pointwise.errors import DataError
 from pointwise.export.inputs import missing_text
 from pointwise.export.trace import INSIDE
 from pointwise.nn.encoding import UNSEEN
@@ -127,6 +128,8 @@ def _text_to_codes(column: ColumnCoding, source: str, target: str) -> NodeProto:
 
 def _class_table(classes: NDArray[Any]) -> TensorProto:
     """The labels of a classifier: text, or numbers of 64 bits."""
+    if classes.dtype.kind == "M":
+        raise DataError("classes that are dates have no type in ONNX: fit on their text")
     wide = {"i": np.int64, "u": np.int64, "f": np.float64, "U": object}
     return numpy_helper.from_array(
         classes.astype(wide.get(classes.dtype.kind, classes.dtype)), f"{INSIDE}classes"
