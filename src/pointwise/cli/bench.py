@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A folder that `fit` wrote, a published network such as resnet50, or "
-            "module:function: code of yours, here or installed, that builds the network.",
-        ),
-    ],
+    model: options.Network,
     on: Annotated[
         str | None,
         typer.Option(

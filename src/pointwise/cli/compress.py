@@ -26,14 +26,7 @@ FIGURES = "compression.json"
 
 
 def compress(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A folder that `fit` wrote, a published network such as resnet50, or "
-            "module:function: code of yours, here or installed, that builds the network.",
-        ),
-    ],
+    model: options.Network,
     out: Annotated[
         Path,
         typer.Option(

@@ -39,14 +39,7 @@ class To(StrEnum):
 
 
 def convert(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A folder that `fit` wrote, a published network such as resnet50, or "
-            "module:function: code of yours, here or installed, that builds the network.",
-        ),
-    ],
+    model: options.Network,
     to: Annotated[
         To,
         typer.Option(

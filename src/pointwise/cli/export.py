@@ -21,14 +21,7 @@ SUFFIX = ".onnx"
 
 
 def export(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A folder that `fit` wrote, a published network such as resnet50, or "
-            "module:function: code of yours, here or installed, that builds the network.",
-        ),
-    ],
+    model: options.Network,
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="File to write.")],
     data: Annotated[
         str | None,

@@ -17,6 +17,14 @@ Data = Annotated[
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit` wrote.")]
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A folder that `fit` wrote, a published network such as resnet50, or "
+        "module:function: code of yours, here or installed, that builds the network.",
+    ),
+]
 Masks = Annotated[
     Path | None,
     typer.Option(
