@@ -3,10 +3,9 @@
 import contextlib
 import io
 import json as jsonlib
-import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -246,13 +245,15 @@ def _exported(
     import torch
     from torch.export import Dim, export, save
 
+    from pointwise.export.quiet import quiet
+
     vary, data = {0: Dim.AUTO}, io.BytesIO()
     if sizes_vary:
         vary |= dict.fromkeys(range(2, example.ndim), Dim.AUTO)
         # Where torch cannot be told otherwise, a map of one position would stay one.
         example = example.repeat(1, 1, *(2,) * (example.ndim - 2))
     try:
-        with torch.no_grad(), _quiet(), _one_is_any_size():
+        with torch.no_grad(), quiet(), _one_is_any_size():
             program = export(network, (example,), dynamic_shapes=(vary,))
             # The maps of split attention are parts of one tensor: fine on the CPU, where this runs.
             warnings.filterwarnings("ignore", "No complete tensor found")
@@ -274,18 +275,6 @@ def _one_is_any_size() -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     patched: contextlib.AbstractContextManager[Any] = settings.patch(backed_size_oblivious=True)
     return patched
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what torch.export writes of graphs: its error says enough."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _converted(swaps: "Sequence[Swap]") -> int:

@@ -60,14 +60,13 @@ def largest_difference(data: bytes, cases: Sequence[Case], limit: float) -> floa
 
 
 def classes_differ(
-    expected: NDArray[Any], classes: NDArray[Any], axis: int, limit: float
+    expected: NDArray[Any], classes: NDArray[Any], limit: float
 ) -> Callable[[Arrays], float]:
     """Hold labels and probabilities against a model's probabilities.
 
     Args:
-        expected: The model's probabilities, classes along ``axis``.
+        expected: The model's probabilities ``(N, K, ...)``.
         classes: The labels.
-        axis: Where the classes are.
         limit: Between probabilities that lie nearer than twice this, either label is right.
 
     Returns:
@@ -78,9 +77,9 @@ def classes_differ(
         labels, shares = outputs
         if shares.shape != expected.shape:
             return np.inf
-        ranked = np.sort(expected, axis)
-        sure = np.take(ranked, -1, axis) - np.take(ranked, -2, axis) > 2 * limit
-        right = labels == classes[expected.argmax(axis)]
+        ranked = np.sort(expected, 1)
+        sure = ranked[:, -1] - ranked[:, -2] > 2 * limit
+        right = labels == classes[expected.argmax(1)]
         return _largest(shares, expected) if np.all(right | ~sure) else np.inf
 
     return difference

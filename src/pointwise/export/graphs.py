@@ -96,7 +96,7 @@ class PixelGraph(nn.Module):
     def forward(self, bands: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Predict."""
         place = {band.name: i for i, band in enumerate(self.model.bands)}
-        used = [bands[:, place[b.name] :][:, :1] for b in self.model.used]
+        used = [bands.narrow(1, place[band.name], 1) for band in self.model.used]
         known = [torch.where(x.abs() <= LARGEST, x, float("nan")) for x in used]
         coded = [self._coded(b, x) for b, x in zip(self.model.used, known, strict=True)]
         gone = torch.cat([x.isnan() for x in known], 1)

@@ -36,7 +36,7 @@ from pointwise.export.inputs import (
     takes_rows,
 )
 from pointwise.export.trace import trace
-from pointwise.export.wrapping import Wrapping
+from pointwise.export.wrapping import wrap
 from pointwise.inspection.copying import copy_model
 
 TOLERANCE = 1e-4
@@ -96,9 +96,6 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
 
     Returns:
         The graph, checked.
-
-    Raises:
-        DataError: If a column has no name.
     """
     check_is_fitted(model, "network_")
     classes = getattr(model, "classes_", None)
@@ -123,23 +120,21 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
         for name, values in feeds.items()
     ]
     proto = trace(graph, inputs, outputs=outputs, sizes_vary=False, opset=opset)
-    wrap = Wrapping(proto, classes)
-    for i, name in enumerate(feeds):
-        if not name:
-            raise DataError("a column has no name, and ONNX has no input without one: rename it")
-        wrap.take(name, i, categories.get(name))
-    for i, name in enumerate(outputs):
-        wrap.give(name, i)
-    facts = {"columns": [column.name for column in model.coding_.columns]}
-    if classes is None:
-        facts["targets"] = getattr(model, "target_names_", None) or []
-    made = wrap.finish(type(model).__name__, facts)
+    targets = getattr(model, "target_names_", None) if classes is None else None
+    made = wrap(
+        proto,
+        inputs={name: categories.get(name) for name in feeds},
+        outputs=outputs,
+        classes=classes,
+        made_of=type(model).__name__,
+        facts={"columns": [column.name for column in model.coding_.columns], "targets": targets},
+    )
 
     def case(rows: Any) -> Case:
         with _without_warnings():
             if classes is not None:
                 shares = model.predict_proba(rows)
-                return Case(onnx_inputs(model, rows), classes_differ(shares, classes, 1, TOLERANCE))
+                return Case(onnx_inputs(model, rows), classes_differ(shares, classes, TOLERANCE))
             unit = network.scale.scale.double().numpy()
             unit = unit[0] if model.single_target_ else unit
             return Case(onnx_inputs(model, rows), numbers_differ([model.predict(rows)], unit))
@@ -166,7 +161,8 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
     """
     pixel_model, network = model.pixel_model(), model.network_
     graph = PixelGraph(pixel_model).eval()
-    bands = np.asarray(drawn_bands(model) if example is None else example, np.float32)
+    drawn = drawn_bands(model)
+    bands = np.asarray(drawn if example is None else example, np.float32)
     bands = bands[None] if bands.ndim == 3 else bands
     names = [band.name for band in pixel_model.bands]
     if bands.ndim != 4 or bands.shape[1] != len(names) or 0 in bands.shape:
@@ -176,16 +172,18 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
         )
     classes = getattr(model, "classes_", None)
     outputs = ["prediction"] if classes is None else ["label", "probabilities"]
-    x = torch.from_numpy(drawn_bands(model))
-    wrap = Wrapping(trace(graph, [x], outputs=outputs, sizes_vary=True, opset=opset), classes)
-    wrap.take(BANDS, 0)
-    for i, name in enumerate(outputs):
-        wrap.give(name, i)
+    x = torch.from_numpy(drawn)
+    made = wrap(
+        trace(graph, [x], outputs=outputs, sizes_vary=True, opset=opset),
+        inputs={BANDS: None},
+        outputs=outputs,
+        classes=classes,
+        made_of=type(model).__name__,
+        facts={"bands": names, "targets": pixel_model.targets if classes is None else ()},
+    )
     scale, shift = (v.double().cpu().numpy() for v in (network.scale.scale, network.scale.shift))
     rounding = np.abs(shift) * np.finfo(np.float32).eps  # maps of numbers are float32
     unit = np.maximum(scale, 4 * rounding / TOLERANCE)
-    facts = {"bands": names, "targets": list(pixel_model.targets if classes is None else ())}
-    made = wrap.finish(type(model).__name__, facts)
 
     def case(bands: NDArray[Any]) -> Case:
         asked: Literal["value", "proba"] = "value" if classes is None else "proba"
@@ -193,7 +191,7 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
             maps = [np.asarray(model.predict_map(one, output=asked)) for one in bands]
         expected = np.stack([one.reshape(-1, *one.shape[-2:]) for one in maps])
         if classes is not None:
-            return Case({BANDS: bands}, classes_differ(expected, classes, 1, TOLERANCE))
+            return Case({BANDS: bands}, classes_differ(expected, classes, TOLERANCE))
         return Case({BANDS: bands}, numbers_differ([expected], unit[:, None, None]))
 
     cases = [case(one) for one in (bands, bands[:1, :, :1, :1])]
@@ -229,19 +227,20 @@ def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:
 
     def case(images: NDArray[Any]) -> Case:
         expected = model.predict_proba(images)
-        return Case({IMAGES: images}, classes_differ(expected, model.classes_, 1, TOLERANCE))
+        return Case({IMAGES: images}, classes_differ(expected, model.classes_, TOLERANCE))
 
     def make(sizes_vary: bool) -> Made:
         names = ["label", "probabilities"]
         like = drawn if sizes_vary or example is None else np.concatenate([some[:1]] * 3)
         x = torch.from_numpy(like)
-        proto = trace(graph, [x], outputs=names, sizes_vary=sizes_vary, opset=opset)
-        wrap = Wrapping(proto, model.classes_)
-        wrap.take(IMAGES, 0)
-        for i, name in enumerate(names):
-            wrap.give(name, i)
-        facts = {"class_names": getattr(model, "class_names_", None) or []}
-        made = wrap.finish(type(model).__name__, facts)
+        made = wrap(
+            trace(graph, [x], outputs=names, sizes_vary=sizes_vary, opset=opset),
+            inputs={IMAGES: None},
+            outputs=names,
+            classes=model.classes_,
+            made_of=type(model).__name__,
+            facts={"class_names": getattr(model, "class_names_", None)},
+        )
         cases = [case(some), case(like[:1])]
         if sizes_vary:
             cases += [case(other.numpy()) for other in others]
@@ -250,7 +249,7 @@ def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:
 
     made = _of_any_size(make, "x".join(map(str, some.shape[2:])))
     smallest = getattr(model.network_.backbone, "smallest", 1)
-    if smallest > 1 and "H" in str(list(made.ports("input"))):
+    if smallest > 1 and not made.notes:
         made.notes.append(f"of images of at least {smallest} x {smallest} pixels")
     return made
 
@@ -296,13 +295,15 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
     def make(sizes_vary: bool) -> Made:
         like = larger if sizes_vary else twice  # of a size of one the exporter would take no more
         proto = trace(network, like, outputs=None, sizes_vary=sizes_vary, opset=opset)
-        wrap = Wrapping(proto, None)
-        for i, name in enumerate(names):
-            wrap.take(name, i)
-        outputs = proto.graph.output
-        for i in range(len(outputs)):
-            wrap.give(f"output{i}" if len(outputs) > 1 else "output", i)
-        made = wrap.finish(type(model).__name__, {})
+        count = len(proto.graph.output)
+        made = wrap(
+            proto,
+            inputs=dict.fromkeys(names),
+            outputs=[f"output{i}" for i in range(count)] if count > 1 else ["output"],
+            classes=None,
+            made_of=type(model).__name__,
+            facts={},
+        )
         cases = [case(given) for given in (inputs, twice, [torch.cat([x, x, x]) for x in twice])]
         one = [x[:1] for x in inputs]
         if _takes(network, *one):

@@ -1,10 +1,7 @@
 """Modules to ONNX graphs, by torch's exporter."""
 
-import contextlib
-import io
-import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -13,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from pointwise.errors import DataError, first_line
+from pointwise.export.quiet import quiet
 
 INSIDE = "pointwise:inside/"
 """Begins every name inside the graph, so that columns may be called anything else."""
@@ -44,7 +42,8 @@ def trace(
     names = [f"input{i}" for i in range(len(example))]
     axes = tuple(_axes(x, sizes_vary) for x in example)
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
+            warnings.simplefilter("ignore")  # the exporter warns of its own parts
             program = torch.onnx.export(
                 module,
                 tuple(example),
@@ -92,20 +91,3 @@ def _axes(x: Tensor, sizes_vary: bool) -> dict[int, Any]:
 def _takes_any_number(module: nn.Module) -> bool:
     """Whether a module takes its inputs as ``*args``, which the exporter describes as one."""
     return module.forward.__code__.co_flags & 0x04 != 0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what the exporter tells of its own parts."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

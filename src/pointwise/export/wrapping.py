@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -24,91 +24,68 @@ ML_VERSION = 3
 """Of the operators for text, ``ai.onnx.ml``."""
 
 
-class Wrapping:
-    """A traced graph, with inputs and outputs of its user's put around it.
+def wrap(
+    proto: onnx.ModelProto,
+    *,
+    inputs: Mapping[str, ColumnCoding | None],
+    outputs: Sequence[str],
+    classes: NDArray[Any] | None,
+    made_of: str,
+    facts: Mapping[str, Any],
+) -> onnx.ModelProto:
+    """Put the inputs and outputs of a user around a traced graph.
 
     Args:
         proto: The traced graph, which is changed.
+        inputs: Names of its inputs; of a text the category whose codes the traced one takes.
+        outputs: Names of its outputs; underscores follow where an input has the name.
         classes: Labels of the classes whose numbers are its first output, if it gives any.
+        made_of: What it was made of.
+        facts: What readers may want to know of it, kept as JSON with the model; nothing empty is.
+
+    Returns:
+        The whole graph.
+
+    Raises:
+        DataError: If an input has no name, or classes are dates.
     """
-
-    def __init__(self, proto: onnx.ModelProto, classes: NDArray[Any] | None) -> None:
-        self.proto, self.classes = proto, classes
-        self.traced = [list(ports) for ports in (proto.graph.input, proto.graph.output)]
-        self.before: list[onnx.NodeProto] = []
-        self.after: list[onnx.NodeProto] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self.outputs: list[onnx.ValueInfoProto] = []
-
-    def take(self, name: str, index: int, category: ColumnCoding | None = None) -> None:
-        """Give an input its name, and have the text of a category coded.
-
-        Args:
-            name: The name.
-            index: Which of the traced inputs.
-            category: The category, whose codes the traced input takes.
-        """
-        port = self.traced[0][index]
+    graph = proto.graph
+    traced_in, traced_out = list(graph.input), list(graph.output)
+    before, after, taken, given = [], [], [], []
+    for (name, category), port in zip(inputs.items(), traced_in, strict=True):
+        if not name:
+            raise DataError("a column has no name, and ONNX has no input without one: rename it")
         if category is None:
-            self.before.append(helper.make_node("Identity", [name], [port.name]))
-            self.inputs.append(_described(name, port))
-            return
-        self.before.append(_text_to_codes(category, name, port.name))
-        self.inputs.append(_described(name, port, TensorProto.STRING))
-
-    def give(self, name: str, index: int) -> None:
-        """Give an output a name, and turn class numbers into labels.
-
-        Args:
-            name: The name; underscores follow where an input or an output has it.
-            index: Which of the traced outputs.
-        """
-        port = self.traced[1][index]
-        taken = {one.name for one in (*self.inputs, *self.outputs)}
-        while name in taken:
+            before.append(helper.make_node("Identity", [name], [port.name]))
+            taken.append(_described(name, port))
+        else:
+            before.append(_text_to_codes(category, name, port.name))
+            taken.append(_described(name, port, TensorProto.STRING))
+    for number, (name, port) in enumerate(zip(outputs, traced_out, strict=True)):
+        while name in inputs:
             name += "_"
-        if index or self.classes is None:
-            self.after.append(helper.make_node("Identity", [port.name], [name]))
-            self.outputs.append(_described(name, port))
-            return
-        table = _class_table(self.classes)
-        self.proto.graph.initializer.append(table)
-        self.after.append(helper.make_node("Gather", [table.name, port.name], [name]))
-        self.outputs.append(_described(name, port, table.data_type))
-
-    def finish(self, name: str, facts: dict[str, Any]) -> onnx.ModelProto:
-        """Put it all together.
-
-        Args:
-            name: What it was made of.
-            facts: What readers may want to know of it; kept as JSON with the model.
-
-        Returns:
-            The whole graph.
-        """
-        graph, proto = self.proto.graph, self.proto
-        _name_sizes(
-            [*self.inputs, *self.outputs, *self.traced[0], *self.traced[1], *graph.value_info]
-        )
-        nodes = [*self.before, *graph.node, *self.after]
-        for name_of, new in (("node", nodes), ("input", self.inputs), ("output", self.outputs)):
-            old = getattr(graph, name_of)
-            del old[:]
-            old.extend(new)
-        for ports in self.traced:
-            graph.value_info.extend(ports)
-        if any(node.op_type == "LabelEncoder" for node in nodes):
-            proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", ML_VERSION))
-        if self.classes is not None:
-            facts = {"classes": self.classes.tolist(), **facts}
-        version = metadata.version("pointwise")
-        proto.producer_name, proto.producer_version = "pointwise", version
-        graph.name = name
-        told = {key: value for key, value in facts.items() if value}
-        helper.set_model_props(
-            proto, {"model": name, **{key: json.dumps(value) for key, value in told.items()}}
-        )
-        return proto
+        if number or classes is None:
+            after.append(helper.make_node("Identity", [port.name], [name]))
+            given.append(_described(name, port))
+        else:
+            table = _class_table(classes)
+            graph.initializer.append(table)
+            after.append(helper.make_node("Gather", [table.name, port.name], [name]))
+            given.append(_described(name, port, table.data_type))
+    _name_sizes([*taken, *given, *traced_in, *traced_out, *graph.value_info])
+    nodes = [*before, *graph.node, *after]
+    for part, parts in ((graph.node, nodes), (graph.input, taken), (graph.output, given)):
+        del part[:]
+        part.extend(parts)
+    graph.value_info.extend([*traced_in, *traced_out])
+    if any(inputs.values()):
+        proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", ML_VERSION))
+    proto.producer_name, proto.producer_version = "pointwise", metadata.version("pointwise")
+    graph.name = made_of
+    told = {"classes": [] if classes is None else classes.tolist(), **facts}
+    kept = {key: json.dumps(value) for key, value in told.items() if value}
+    helper.set_model_props(proto, {"model": made_of, **kept})
+    return proto
 
 
 def _text_to_codes(column: ColumnCoding, source: str, target: str) -> NodeProto:
