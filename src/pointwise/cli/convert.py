@@ -245,7 +245,7 @@ def _exported(
     import torch
     from torch.export import Dim, export, save
 
-    from pointwise.export.quiet import quiet
+    from pointwise.export.onnx.quiet import quiet
 
     vary, data = {0: Dim.AUTO}, io.BytesIO()
     if sizes_vary:

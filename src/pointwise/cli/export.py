@@ -68,7 +68,7 @@ def export(
 
     Example: `pointwise export houses-model --out houses.onnx`
     """
-    from pointwise.export.to_onnx import check_ready
+    from pointwise.export.onnx.to_onnx import check_ready
 
     if out.suffix.lower() != SUFFIX:
         raise typer.BadParameter(

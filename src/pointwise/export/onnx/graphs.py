@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pointwise.data.coding import LARGEST, ColumnCoding, TableCoding
-from pointwise.export.calendar import date_part
+from pointwise.export.onnx.calendar import date_part
 from pointwise.maps import InputBand, PixelModel
 from pointwise.maps.levels import Levels
 from pointwise.nn import TableNetwork

@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from pointwise.data.coding import ColumnCoding
 from pointwise.errors import DataError
 from pointwise.export.inputs import missing_text
-from pointwise.export.trace import INSIDE
+from pointwise.export.onnx.trace import INSIDE
 from pointwise.nn.encoding import UNSEEN
 
 AXES = {3: ("L",), 4: ("H", "W"), 5: ("D", "H", "W")}

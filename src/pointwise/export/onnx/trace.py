@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from pointwise.errors import DataError, first_line
-from pointwise.export.quiet import quiet
+from pointwise.export.onnx.quiet import quiet
 
 INSIDE = "pointwise:inside/"
 """Begins every name inside the graph, so that columns may be called anything else."""

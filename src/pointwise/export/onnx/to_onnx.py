@@ -116,7 +116,7 @@ def to_onnx(
     """
     path = Path(path)
     check_ready(path)
-    from pointwise.export import making  # with the packages that may be missing
+    from pointwise.export.onnx import making  # with the packages that may be missing
 
     if pixels and not isinstance(model, TableEstimator):
         raise DataError("pixels=True is for estimators of tables, whose columns become bands")

@@ -20,13 +20,7 @@ from pointwise.errors import DataError, DataWarning, DifferenceError, first_line
 from pointwise.estimators.backbones import check_size
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
-from pointwise.export.checking import (
-    Case,
-    classes_differ,
-    largest_difference,
-    numbers_differ,
-)
-from pointwise.export.graphs import ArrayGraph, ImageGraph, PixelGraph, TableGraph
+from pointwise.export.differences import classes_differ, numbers_differ
 from pointwise.export.inputs import (
     BANDS,
     IMAGES,
@@ -35,8 +29,10 @@ from pointwise.export.inputs import (
     onnx_inputs,
     takes_rows,
 )
-from pointwise.export.trace import trace
-from pointwise.export.wrapping import wrap
+from pointwise.export.onnx.checking import Case, largest_difference
+from pointwise.export.onnx.graphs import ArrayGraph, ImageGraph, PixelGraph, TableGraph
+from pointwise.export.onnx.trace import trace
+from pointwise.export.onnx.wrapping import wrap
 from pointwise.inspection.copying import copy_model
 
 TOLERANCE = 1e-4

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pointwise.data.days import date_part as in_numpy
-from pointwise.export.calendar import MISSING, date_part
+from pointwise.export.onnx.calendar import MISSING, date_part
 
 PARTS = ("elapsed", "month", "day", "weekday", "hour")
 

@@ -230,7 +230,7 @@ def test_a_column_without_a_name(tmp_path):
 def test_nothing_is_written_where_the_file_would_predict_something_else(
     classifier, tmp_path, monkeypatch
 ):
-    from pointwise.export import graphs
+    from pointwise.export.onnx import graphs
 
     (tmp_path / "m.onnx").write_bytes(b"old")
     wrong = graphs.date_part
