@@ -53,7 +53,7 @@ PUBLIC = {
         "ImageClassifier PointwiseClassifier PointwiseRegressor Segmenter class_scores "
         "compressed_estimator load save"
     ),
-    "pointwise.export": "OnnxFile Port onnx_inputs to_onnx",
+    "pointwise.export": "Library OnnxFile Port onnx_inputs to_library to_onnx",
     "pointwise.reports": (
         "Report classification_figures permutation_importance regression_figures render_html "
         "segmentation_figures worst_mistakes"

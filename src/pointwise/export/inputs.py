@@ -156,6 +156,30 @@ def drawn_bands(model: TableEstimator, *, seed: int = 0) -> NDArray[np.float32]:
     return np.stack(bands).reshape(len(bands), -1, *CHECKED_SIZE).swapaxes(0, 1).copy()
 
 
+def checked_bands(model: TableEstimator, raster: Any) -> NDArray[Any]:
+    """Take a raster, or several, to check an exported model with.
+
+    Args:
+        model: The fitted estimator.
+        raster: ``(B, H, W)`` or ``(N, B, H, W)``.
+
+    Returns:
+        ``(N, B, H, W)``.
+
+    Raises:
+        DataError: If it has not a band for each column.
+    """
+    bands = np.asarray(raster)
+    names = [column.name for column in model.coding_.columns]
+    bands = bands[None] if bands.ndim == 3 else bands
+    if bands.ndim != 4 or bands.shape[1] != len(names) or 0 in bands.shape:
+        raise DataError(
+            f"the raster must have shape (bands, rows, columns) with the {len(names)} bands "
+            f"{', '.join(names)}, got {np.shape(raster)}"
+        )
+    return bands
+
+
 def _as_numbers(values: Any) -> NDArray[np.float32]:
     """Values as a raster holds them: texts that are no numbers become one that is no level."""
 

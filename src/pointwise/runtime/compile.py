@@ -17,7 +17,7 @@ from pointwise.inspection.buffers import kept_buffers
 from pointwise.inspection.copying import copy_model
 from pointwise.inspection.outputs import outputs_of
 from pointwise.inspection.timing import Timer
-from pointwise.runtime.chain import Chain, Concat, Lookup, OneHot
+from pointwise.runtime.chain import Chain, Concat, Lookup, OneHot, Step
 from pointwise.runtime.compiled import NO_HALIDE, CompiledChain, Engine
 from pointwise.runtime.lowering import read_chain
 from pointwise.runtime.parts import (
@@ -234,7 +234,7 @@ def _random_example(chain: Chain, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     ndim = 2 if 2 in chain.axes else min(chain.axes)
     shape = (*(1,) * (ndim - 2), ROWS, chain.c_in)[-ndim:]
-    if _reads_codes(chain.steps):
+    if reads_codes(chain.steps):
         codes = torch.tensor([-1.0, 0.0, float("nan")], dtype=dtype)
         x = codes[torch.randint(3, shape, generator=generator)]
     else:
@@ -242,10 +242,22 @@ def _random_example(chain: Chain, dtype: torch.dtype) -> Tensor:
     return x.movedim(-1, chain.axes[ndim])
 
 
-def _reads_codes(steps: Any) -> bool:
+def reads_codes(steps: Sequence[Step]) -> bool:
+    """Whether steps read codes of categories, and not any number.
+
+    Args:
+        steps: Of a chain.
+
+    Returns:
+        Whether one of them does.
+
+    Example:
+        >>> reads_codes([Lookup(torch.ones(3, 2))])
+        True
+    """
     return any(
         isinstance(step, OneHot | Lookup)
-        or (isinstance(step, Concat) and any(_reads_codes(branch) for branch in step.branches))
+        or (isinstance(step, Concat) and any(reads_codes(branch) for branch in step.branches))
         for step in steps
     )
 

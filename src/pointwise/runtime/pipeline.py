@@ -22,7 +22,7 @@ class Pipeline:
     Attributes:
         inputs: Its arguments: the image, the constants, and the tiles of a task if parallel.
         out: Its output.
-        constants: The arrays for the arguments in between.
+        constants: The arrays for the arguments in between, or those that the code will hold.
         signature: What the code depends on: chains that agree in it share the code.
         tile: Fewest positions that it runs on; of channels that are copied only multiples of them.
         members: Members that the output keeps apart.
@@ -38,13 +38,16 @@ class Pipeline:
     across: bool
 
 
-def build_pipeline(chain: Chain, layout: Layout, machine: Machine) -> Pipeline:
+def build_pipeline(
+    chain: Chain, layout: Layout, machine: Machine, *, embedded: bool = False
+) -> Pipeline:
     """Write a chain as a scheduled pipeline.
 
     Args:
         chain: The chain.
         layout: How its input and output lie in memory.
         machine: What it will run on.
+        embedded: Whether the code will hold the constants, which are arguments otherwise.
 
     Returns:
         The pipeline, not compiled.
@@ -58,7 +61,7 @@ def build_pipeline(chain: Chain, layout: Layout, machine: Machine) -> Pipeline:
         raise UnsupportedError(f"a layer of {max(widths)} channels is wider than {WIDEST}")
     across = runs_across(chain, layout, machine)
     schedule = choose_schedule(widths, machine, across=across)
-    writer = StepWriter(chain.c_in, members, layout, schedule)
+    writer = StepWriter(chain.c_in, members, layout, schedule, embedded)
     value = writer.run(chain.steps, writer.image())
     if not isinstance(chain.steps[-1] if chain.steps else None, Argmax):
         value = writer.store(replace(value, stored=False), "last")

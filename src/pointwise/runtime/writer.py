@@ -24,9 +24,11 @@ class Writer:
         members: Members that run one after the other; 1 if there are none.
         layout: How input and output lie in memory.
         schedule: How the chain is cut.
+        embedded: Whether constants become part of the code, and are no arguments.
         stages: What is stored, in the order of use.
         inputs: Arguments of the pipeline so far.
-        constants: The arrays for all arguments but the first.
+        constants: The arrays for all arguments but the first; those that are part of the code,
+            which must live until it is compiled.
         tokens: What the code depends on.
         columns: Of an input that is read several tiles at a time, those by columns, and the image.
         each: The outputs of all members, where they are averaged.
@@ -36,6 +38,7 @@ class Writer:
     members: int
     layout: Layout
     schedule: Schedule
+    embedded: bool = False
     stages: list[Stage] = field(default_factory=list)
     inputs: list[Any] = field(default_factory=list)
     constants: list[NDArray[Any]] = field(default_factory=list)
@@ -78,6 +81,9 @@ class Writer:
         """An argument for an array; the last axis of the array is the first of the argument."""
         values = np.ascontiguousarray(values)
         hl = self.hl
+        if self.embedded:
+            self.constants.append(values)
+            return hl.Buffer(values)
         kind = hl.Int(32) if values.dtype == np.int32 else hl.Float(32)
         made = hl.ImageParam(kind, values.ndim, f"{name}_{len(self.constants)}")
         stride = 1

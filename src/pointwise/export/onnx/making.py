@@ -1,8 +1,6 @@
 """The graph of each kind of model, checked before anything is written."""
 
-import contextlib
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,14 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from pointwise.errors import DataError, DataWarning, DifferenceError, first_line
+from pointwise.errors import DataError, DifferenceError, first_line
 from pointwise.estimators.backbones import check_size
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
 from pointwise.export.differences import classes_differ, numbers_differ
+from pointwise.export.expected import TOLERANCE, maps_differ, rows_differ
 from pointwise.export.inputs import (
     BANDS,
     IMAGES,
+    checked_bands,
     drawn_bands,
     drawn_inputs,
     onnx_inputs,
@@ -34,9 +34,6 @@ from pointwise.export.onnx.graphs import ArrayGraph, ImageGraph, PixelGraph, Tab
 from pointwise.export.onnx.trace import trace
 from pointwise.export.onnx.wrapping import wrap
 from pointwise.inspection.copying import copy_model
-
-TOLERANCE = 1e-4
-"""What predictions may differ by: probabilities, and numbers over the deviation of their target."""
 
 LOOSE = 1e-3
 """What outputs of a network may differ by, of the largest: ONNX Runtime adds up in other orders."""
@@ -127,13 +124,7 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
     )
 
     def case(rows: Any) -> Case:
-        with _without_warnings():
-            if classes is not None:
-                shares = model.predict_proba(rows)
-                return Case(onnx_inputs(model, rows), classes_differ(shares, classes, TOLERANCE))
-            unit = network.scale.scale.double().numpy()
-            unit = unit[0] if model.single_target_ else unit
-            return Case(onnx_inputs(model, rows), numbers_differ([model.predict(rows)], unit))
+        return Case(onnx_inputs(model, rows), rows_differ(model, rows, classes))
 
     first = case(rows)
     count = len(next(iter(first.feeds.values())))
@@ -155,17 +146,11 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
     Raises:
         DataError: If a column held dates or texts, or the example has not a band for each column.
     """
-    pixel_model, network = model.pixel_model(), model.network_
+    pixel_model = model.pixel_model()
     graph = PixelGraph(pixel_model).eval()
     drawn = drawn_bands(model)
-    bands = np.asarray(drawn if example is None else example, np.float32)
-    bands = bands[None] if bands.ndim == 3 else bands
+    bands = drawn if example is None else checked_bands(model, example).astype(np.float32)
     names = [band.name for band in pixel_model.bands]
-    if bands.ndim != 4 or bands.shape[1] != len(names) or 0 in bands.shape:
-        raise DataError(
-            f"the raster must have shape (bands, rows, columns) with the {len(names)} bands "
-            f"{', '.join(names)}, got {np.shape(example)}"
-        )
     classes = getattr(model, "classes_", None)
     outputs = ["prediction"] if classes is None else ["label", "probabilities"]
     x = torch.from_numpy(drawn)
@@ -177,18 +162,9 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
         made_of=type(model).__name__,
         facts={"bands": names, "targets": pixel_model.targets if classes is None else ()},
     )
-    scale, shift = (v.double().cpu().numpy() for v in (network.scale.scale, network.scale.shift))
-    rounding = np.abs(shift) * np.finfo(np.float32).eps  # maps of numbers are float32
-    unit = np.maximum(scale, 4 * rounding / TOLERANCE)
 
     def case(bands: NDArray[Any]) -> Case:
-        asked: Literal["value", "proba"] = "value" if classes is None else "proba"
-        with _without_warnings():
-            maps = [np.asarray(model.predict_map(one, output=asked)) for one in bands]
-        expected = np.stack([one.reshape(-1, *one.shape[-2:]) for one in maps])
-        if classes is not None:
-            return Case({BANDS: bands}, classes_differ(expected, classes, TOLERANCE))
-        return Case({BANDS: bands}, numbers_differ([expected], unit[:, None, None]))
+        return Case({BANDS: bands}, maps_differ(model, bands, classes))
 
     cases = [case(one) for one in (bands, bands[:1, :, :1, :1])]
     cases += [case(other.numpy()) for other in _other_sizes(x[:1])]
@@ -334,14 +310,6 @@ def _checked(proto: onnx.ModelProto, cases: Sequence[Case], limit: float, on: st
         )
     data = proto.SerializeToString()
     return Made(proto, data, largest_difference(data, cases, limit), on)
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Without what predictions warn of: of drawn levels that training did not have, say."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
-        yield
 
 
 def _of_any_size(make: Callable[[bool], Made], size: str) -> Made:

@@ -1,0 +1,145 @@
+"""Chains compiled ahead of time: object code for any processor, which holds their numbers."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pointwise.errors import DataError, first_line
+from pointwise.runtime.chain import Chain
+from pointwise.runtime.compiled import NO_HALIDE
+from pointwise.runtime.pipeline import build_pipeline
+from pointwise.runtime.schedules import Machine
+from pointwise.runtime.simplify import simplify
+from pointwise.runtime.stages import Layout
+
+MOST_BYTES = 1 << 30
+"""Of numbers that one object holds: code reaches them by distances of 32 bits."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function of an object, as C calls it: ``int NAME(x, out)``.
+
+    Both arguments are Halide's buffers, of axes ``(position, channel, batch)``; where the chain's
+    output keeps members apart, that of the output are ``(position, channel, member, batch)``.
+
+    Attributes:
+        name: Its name.
+        layout: How its arrays lie in memory.
+        fewest: Positions that it must be given at least.
+        whole: Whether it must be given whole multiples of these.
+        members: Members that its output keeps apart; 1 if there are none.
+    """
+
+    name: str
+    layout: Layout
+    fewest: int
+    whole: bool
+    members: int
+
+
+@dataclass(frozen=True)
+class ObjectCode:
+    """Object code, to be linked into a program.
+
+    It needs nothing of the system but memory: where it calls ``halide_malloc`` and ``halide_free``,
+    whoever links it gives these.
+
+    Attributes:
+        code: The object file.
+        functions: What can be called.
+        target: What it runs on, in Halide's words.
+        suffix: Of such files there.
+        allocates: Whether it asks for memory; if not, its tiles lie on the stack.
+    """
+
+    code: bytes
+    functions: tuple[Function, ...]
+    target: str
+    suffix: str
+    allocates: bool
+
+
+def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "host") -> ObjectCode:
+    """Compile chains to one object, without a compiler of C.
+
+    Args:
+        wanted: By the function's name the chain, and how its arrays lie in memory.
+        target: The processor and system to compile for, in Halide's words: ``"arm-64-android"``,
+            ``"x86-64-linux-avx-avx2-f16c-fma-sse41"``. Default: this machine, with all that its
+            processor can do.
+
+    Returns:
+        The object.
+
+    Raises:
+        DataError: If Halide is not installed, does not know the target or has no code for it, or
+            the chains hold more numbers than an object can.
+        UnsupportedError: If a chain cannot be one pipeline, with the reason.
+
+    Example:
+        >>> import torch
+        >>> from pointwise.functional import Affine
+        >>> chain = Chain(3, [Affine(torch.ones(8, 3))])
+        >>> made = compile_ahead({"run": (chain, Layout("float32", True, True, False, True))})
+        >>> made.functions[0].name, made.allocates
+        ('run', False)
+    """
+    try:
+        import halide as hl
+    except ImportError as error:
+        raise DataError(NO_HALIDE) from error
+    words, aim = _target(target)
+    machine = Machine.of(aim)
+    pipelines, functions, modules = [], [], []
+    for name, (chain, layout) in wanted.items():
+        made = build_pipeline(simplify(chain), layout, machine, embedded=True)
+        pipelines.append(made)  # whose arrays the code is made of when the module is compiled
+        functions.append(Function(name, layout, made.tile, layout.copied, made.members))
+    if sum(array.nbytes for made in pipelines for array in made.constants) > MOST_BYTES:
+        raise DataError("the network holds more numbers than an object file can")
+    try:
+        for made, function in zip(pipelines, functions, strict=True):
+            modules.append(made.out.compile_to_module(made.inputs, function.name, aim))
+        code = _object(hl.link_modules(functions[0].name, modules))
+    except hl.HalideError as error:
+        raise DataError(f"Halide has no code for {target}: {first_line(error)}") from error
+    windows = aim.os == hl.TargetOS.Windows
+    return ObjectCode(
+        code,
+        tuple(functions),
+        words,
+        ".obj" if windows else ".o",
+        b"halide_malloc" in code,
+    )
+
+
+def _target(words: str) -> tuple[str, Any]:
+    """What to compile for, in full, and the same without Halide's own checks and library."""
+    import halide as hl
+
+    try:
+        target = hl.get_host_target() if words == "host" else hl.Target(words)
+    except hl.HalideError as error:
+        raise DataError(
+            f"{words!r} is no target that Halide knows: give processor, bits, system and what the "
+            "processor can do, such as arm-64-android or x86-64-linux-avx-avx2-f16c-fma-sse41"
+        ) from error
+    unknown = hl.TargetArch.ArchUnknown, hl.TargetOS.OSUnknown
+    if not words or target.arch in unknown or target.os in unknown:
+        raise DataError(f"the target {words!r} does not name processor, bits and system")
+    full, features = target.to_string(), hl.TargetFeature
+    for feature in (features.NoAsserts, features.NoBoundsQuery, features.NoRuntime):
+        target = target.with_feature(feature)
+    return full, target
+
+
+def _object(module: Any) -> bytes:
+    import halide as hl
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "code.o"
+        module.compile({hl.OutputFileType.object: str(path)})
+        return path.read_bytes()

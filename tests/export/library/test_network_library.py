@@ -1,0 +1,291 @@
+"""Chains of 1x1s as C: every layout, count and distance in memory against the chain in float64."""
+
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pointwise.errors import DataError, DifferenceError
+from pointwise.export import to_library
+from pointwise.export.library import making, proving
+from pointwise.export.library.calling import run_network
+from pointwise.export.library.running import compiler, linked
+from pointwise.functional import Affine
+from pointwise.nn import MLP
+from pointwise.runtime import read_chain
+from pointwise.runtime.chain import Activation, Argmax, Chain, Softmax
+from pointwise.runtime.reference import evaluate
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler")
+
+CHAINS = {
+    "one": Chain(1, [Affine(torch.full((1, 1), 2.0))]),
+    "narrow": read_chain(MLP([4, 16, 8, 1]).eval()),
+    "copied": read_chain(MLP([30, 20, 40], activation=nn.GELU).eval()),
+    "by blocks": read_chain(MLP([64, 256, 64]).eval()),
+    "odd": read_chain(MLP([7, 33, 5, 17], activation=nn.Tanh).eval()),
+    "members": read_chain(MLP([5, 8, 3], members=4).eval()),
+    "classes": read_chain(MLP([6, 16, 4]).eval()).then(Softmax(), Argmax()),
+    "nothing": Chain(3, []),
+    "heap": read_chain(MLP([300, 700, 300]).eval()),
+}
+
+
+def built(chain: Chain, folder, dtype: str = "float32", target: str = "host"):
+    made = making.of_chain(chain, "net", "a test", dtype, target)
+    return linked(made.files, folder, compiler())
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_layout_and_count(name, tmp_path):
+    chain = CHAINS[name]
+    library = built(chain, tmp_path)
+    x = np.random.default_rng(0).standard_normal((700, chain.c_in)).astype(np.float32)
+    expected = evaluate(chain, torch.from_numpy(x).double()).numpy()
+    for count in (0, 1, 15, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 513, 700):
+        for planar, gap in ((False, 0), (True, 0), (True, 5)):
+            y = run_network(library, "net", chain, x[:count], planar=planar, gap=gap)
+            if chain.dtype:
+                assert np.sum(y != expected[:count]) <= 1  # where two classes are as likely
+            else:
+                np.testing.assert_allclose(y, expected[:count], atol=2e-5, rtol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["float64", "uint8", "int8", "uint16", "int16", "int32"])
+def test_types_of_inputs(dtype, tmp_path):
+    chain = read_chain(nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 2)))
+    library = built(chain, tmp_path, dtype)
+    rng = np.random.default_rng(0)
+    x = (100 * rng.standard_normal((300, 5))).astype(dtype)
+    expected = evaluate(chain, torch.from_numpy(x.astype(np.float64))).numpy()
+    for planar in (False, True):
+        y = run_network(library, "net", chain, x, planar=planar)
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["narrow", "copied", "by blocks"])
+def test_more_positions_than_one_call_takes(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "LONGEST", 1)  # one step of both kinds of memory
+    chain = CHAINS[name]
+    library = built(chain, tmp_path)
+    x = np.random.default_rng(0).standard_normal((50_001, chain.c_in)).astype(np.float32)
+    expected = evaluate(chain, torch.from_numpy(x)).numpy()
+    for planar in (False, True):
+        y = run_network(library, "net", chain, x, planar=planar)
+        np.testing.assert_allclose(y, expected, atol=2e-5, rtol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["narrow", "copied"])
+def test_channels_too_far_apart_for_32_bits(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "FARTHEST", making.LONGEST + 1)
+    chain = CHAINS[name]
+    library = built(chain, tmp_path)
+    x = np.random.default_rng(0).standard_normal((1001, chain.c_in)).astype(np.float32)
+    y = run_network(library, "net", chain, x, planar=True)
+    np.testing.assert_allclose(y, evaluate(chain, torch.from_numpy(x)).numpy(), atol=2e-5)
+
+
+PROGRAM = """
+#include <stdio.h>
+#include "height.h"
+
+int main(void)
+{
+    float x[100 * HEIGHT_INPUTS], out[100 * HEIGHT_OUTPUTS];
+    for (int i = 0; i < 100 * HEIGHT_INPUTS; i++) x[i] = (float)(i % 7) - 3.0f;
+    height_rows(x, out, 100);
+    for (int i = 0; i < 100; i++) printf("%.9g\\n", out[i]);
+    height_planar(x, 100, out, 100, 100);
+    for (int i = 0; i < 100; i++) printf("%.9g\\n", out[i]);
+    return 0;
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("command", "suffix"),
+    [
+        (["gcc", "-std=c99"], "c"),
+        (["gcc", "-std=c11", "-fsanitize=address,undefined"], "c"),
+        (["g++"], "cpp"),
+    ],
+)
+def test_a_program_that_uses_it(command, suffix, tmp_path):
+    if shutil.which(command[0]) is None or sys.platform != "linux":
+        pytest.skip("needs GNU's compilers")
+    network = MLP([3, 16, 1])
+    home = tmp_path / "height"
+    done = to_library(network, home)
+    assert done.files == ("height.h", "height.c", "height_code.o")
+    assert done.largest_difference < 1e-6
+    assert done.notes == ()
+    assert "height_rows(const float *x, float *out, size_t positions);" in str(done)
+    (home / f"main.{suffix}").write_text(PROGRAM)
+    strict = ["-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    for compile_ in (
+        ["gcc", *command[1:], *strict, "-c", "height.c"]
+        if suffix == "c"
+        else ["gcc", *strict, "-c", "height.c"],
+        [*command, *strict, "-o", "run", f"main.{suffix}", "height.o", "height_code.o"],
+    ):
+        subprocess.run(compile_, cwd=home, check=True)
+    ran = subprocess.run([home / "run"], capture_output=True, check=True, text=True)
+    check_program(ran.stdout, network)
+
+
+def check_program(lines: str, network: MLP) -> None:
+    found = np.array(lines.split(), dtype=np.float32).reshape(2, 100)
+    x = torch.arange(300).remainder(7).float() - 3
+    with torch.no_grad():
+        by_rows = network(x.reshape(100, 3))[:, 0]
+        planar = network(x.reshape(1, 3, 100))[0, 0]
+    np.testing.assert_allclose(found, torch.stack([by_rows, planar]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "start", "suffix"),
+    [
+        ("arm-64-linux", b"\x7fELF", ".o"),
+        ("arm-64-osx", b"\xcf\xfa\xed\xfe", ".o"),
+        ("x86-64-linux-avx-avx2-f16c-fma-sse41", b"\x7fELF", ".o"),
+        ("x86-64-windows", b"\x64\x86", ".obj"),
+        ("wasm-32-wasmrt-wasm_simd128", b"\0asm", ".o"),
+    ],
+)
+def test_code_for_other_machines(target, start, suffix, tmp_path):
+    done = to_library(MLP([3, 8, 1]), tmp_path / "net", target=target)
+    code = (tmp_path / "net" / f"net_code{suffix}").read_bytes()
+    assert code.startswith(start)
+    assert done.files[-1] == f"net_code{suffix}"
+    assert f"for {target}" in str(done)
+    header = (tmp_path / "net" / "net.h").read_text().replace("\n * ", "")
+    assert target in header.replace(" ", "")
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="for x86")
+@pytest.mark.parametrize("features", ["", "-sse41", "-avx-avx2-f16c-fma-sse41"])
+@pytest.mark.parametrize("name", ["narrow", "copied", "members"])
+def test_older_processors_of_this_kind(features, name, tmp_path):
+    if "avx2" in features and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX2")
+    chain = CHAINS[name]
+    library = built(chain, tmp_path, target=f"x86-64-linux{features}")
+    x = np.random.default_rng(0).standard_normal((333, chain.c_in)).astype(np.float32)
+    expected = evaluate(chain, torch.from_numpy(x)).numpy()
+    for planar in (False, True):
+        y = run_network(library, "net", chain, x, planar=planar)
+        np.testing.assert_allclose(y, expected, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(
+    shutil.which("aarch64-linux-gnu-gcc") is None or shutil.which("qemu-aarch64-static") is None,
+    reason="no compiler and emulator of ARM",
+)
+@pytest.mark.parametrize("target", ["arm-64-linux", "arm-64-linux-arm_dot_prod-arm_fp16"])
+def test_a_program_on_arm(target, tmp_path):
+    network = MLP([3, 16, 1])
+    home = tmp_path / "height"
+    to_library(network, home, target=target)
+    (home / "main.c").write_text(PROGRAM)
+    parts = ["main.c", "height.c", "height_code.o"]
+    build = ["aarch64-linux-gnu-gcc", "-O2", "-static", "-o", "run", *parts]
+    subprocess.run(build, cwd=home, check=True)
+    done = subprocess.run(
+        ["qemu-aarch64-static", home / "run"], capture_output=True, check=True, text=True
+    )
+    check_program(done.stdout, network)
+
+
+def test_without_a_compiler_it_is_written_but_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    done = to_library(MLP([3, 8, 1]), tmp_path / "net")
+    assert done.largest_difference is None
+    assert "not run: there is no C compiler" in str(done)
+    assert (tmp_path / "net" / "net_code.o").exists()
+
+
+def test_a_compiler_that_fails_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "false")
+    done = to_library(MLP([3, 8, 1]), tmp_path / "net")
+    assert "not run: the C compiler false fails" in str(done)
+
+
+@needs_compiler
+def test_what_computes_something_else_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(proving, "evaluate", lambda chain, x: evaluate(chain, x) + 1)
+    with pytest.raises(DifferenceError, match="computes something else"):
+        to_library(MLP([3, 8, 1]), tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_network_that_is_no_chain_says_why(tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    with pytest.raises(DataError, match=r"no chain of 1x1s.*: write ONNX instead"):
+        to_library(network, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"target": "amiga"}, DataError, "'amiga' is no target that Halide knows"),
+        ({"target": ""}, DataError, "does not name processor"),
+        ({"target": "riscv-64-linux"}, DataError, "no code for riscv-64-linux: .*vector_bits"),
+        ({"dtype": "float16"}, DataError, "dtype must be one of float32"),
+        ({"pixels": True}, DataError, "pixels=True is for estimators"),
+        ({"example": np.ones((4, 2))}, DataError, r"rows \(P, 3\), got shape \(4, 2\)"),
+        ({"model": "resnet18"}, TypeError, "got str"),
+        ({"model": Chain(3, [Affine(torch.ones(20_000, 3))])}, DataError, "wider than"),
+    ],
+)
+def test_what_cannot_be(changes, error, match, tmp_path):
+    given = {"model": MLP([3, 8, 1]), "folder": tmp_path / "net", **changes}
+    with pytest.raises(error, match=match):
+        to_library(given.pop("model"), given.pop("folder"), **given)
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "net").write_text("mine")
+    with pytest.raises(DataError, match="it is a file"):
+        to_library(MLP([3, 8, 1]), tmp_path / "net")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("my-net", "my_net"), ("2d", "_2d"), ("int", "int_"), ("größe", "gr_e")]
+)
+def test_names_that_c_takes(folder, name, tmp_path):
+    done = to_library(MLP([3, 8, 1]), tmp_path / folder)
+    assert done.files[0] == f"{name}.h"
+    assert f"void {name}_rows(" in done.functions[0]
+
+
+@needs_compiler
+def test_two_libraries_in_one_program(tmp_path):
+    chain = CHAINS["heap"]  # both define how memory is asked for
+    for name in ("a", "b"):
+        files = making.of_chain(chain, name, "a test", "float32", "host").files
+        for file, data in files.items():
+            (tmp_path / file).write_bytes(data)
+    parts = ["a.c", "a_code.o", "b.c", "b_code.o"]
+    subprocess.run(
+        [*compiler(), "-shared", "-fPIC", "-o", "both.so", *parts], cwd=tmp_path, check=True
+    )
+
+
+def test_an_example_is_what_it_is_held_to(tmp_path):
+    chain = Chain(2, [Affine(torch.ones(1, 2)), Activation("relu")])
+    done = to_library(chain, tmp_path / "net", example=torch.tensor([[1.0, 2.0]]))
+    assert done.largest_difference in (None, 0.0)
