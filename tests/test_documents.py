@@ -2,7 +2,8 @@
 
 Fences: ``python`` and ``sh`` blocks run in the order of the page, in a folder of its own; blocks
 of one page share their Python names. A ``text`` block right below them is what they print: the
-words must be the same, figures may differ. ``shell-session`` blocks are not run.
+words must be the same, figures may differ. ``shell-session`` blocks are not run, and
+``c`` blocks elsewhere (``tests/export/library``).
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from test_import_levels import LEVELS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-FENCES = {"python", "sh", "text", "shell-session"}
+FENCES = {"python", "sh", "text", "shell-session", "c"}
 
 _BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BOX = re.compile(r"[─-╿]+")

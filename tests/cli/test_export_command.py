@@ -1,4 +1,4 @@
-"""``pointwise export``: model folders and networks to ONNX, and what is refused."""
+"""``pointwise export``: folders and networks to ONNX and to C, and what is refused."""
 
 import json
 from pathlib import Path
@@ -61,6 +61,38 @@ def test_code_of_the_users(home, pointwise):
     assert len(found[0]) == 5
 
 
+def test_a_folder_as_a_library(home, pointwise):
+    ran = pointwise("export iris-model --library --out iris --json")
+    assert (ran.code, ran.err) == (0, "")
+    told = json.loads(ran.out)
+    assert told["files"] == ["iris.h", "iris.c", "iris_code.o"]
+    assert told["bytes"] == sum(Path("iris", name).stat().st_size for name in told["files"])
+    assert "void iris_predict(const iris_row *rows" in told["functions"][0]
+
+
+def test_pixels_as_a_library_for_another_machine(home, pointwise):
+    line = "iris-model --library --pixels --type uint16 --target arm-64-android --out iris"
+    ran = pointwise(f"export {line}")
+    assert (ran.code, ran.err) == (0, "")
+    assert "void iris_map(const uint16_t *bands" in ran.out
+    assert "the files are for arm-64-android" in ran.out
+
+
+def test_a_network_as_a_library(home, pointwise):
+    write_builders()
+    Path("chain.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Linear(3, 4), nn.ReLU())\n"
+    )
+    save_file({"0.weight": torch.eye(4, 3), "0.bias": torch.zeros(4)}, "w.safetensors")
+    ran = pointwise("export chain:build --weights w.safetensors --library --out net")
+    assert (ran.code, ran.err) == (0, "")
+    assert "void net_rows(const float *x, float *out, size_t positions);" in ran.out
+    ran = pointwise("export convert_net:build --library --out other")
+    assert ran.code == 1
+    assert "is no chain of 1x1s, and only those become a library" in ran.err
+    assert not Path("other").exists()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -74,6 +106,14 @@ def test_code_of_the_users(home, pointwise):
         ("resnet50 --out net.onnx --data rows.csv", "--data: for model folders only"),
         ("nobody --out net.onnx", "MODEL must be a model folder"),
         ("iris-model --out iris.onnx --opset 3", "'--opset'"),
+        ("iris-model --out iris", "for a C library give --library"),
+        ("iris-model --out iris.onnx --target arm-64-android", "--target: of a library"),
+        ("iris-model --out iris.onnx --library", "is called like an ONNX file"),
+        ("iris-model --out iris-model --library", "would replace a file of the model"),
+        ("iris-model --out iris --library --opset 18", "--opset: of ONNX files"),
+        ("iris-model --out iris --library --target amiga", "'amiga' is no target"),
+        ("iris-model --out iris --library --type uint8", "rows hold numbers in double"),
+        ("resnet50 --out net --library --input 3,8,8", "--input: of ONNX files"),
     ],
 )
 def test_what_is_refused(line, message, home, pointwise):
@@ -82,3 +122,4 @@ def test_what_is_refused(line, message, home, pointwise):
     assert ran.code in (1, 2)
     assert message in " ".join(ran.err.replace("│", "").split())
     assert not Path("iris.onnx").exists()
+    assert not Path("iris").exists()

@@ -1,8 +1,10 @@
-"""``pointwise export``: a model as one ONNX file, with its preprocessing inside."""
+"""``pointwise export``: a model as one ONNX file, or as a C library."""
 
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +17,27 @@ from pointwise.cli.words import print_json, print_line
 from pointwise.errors import DataError
 
 if TYPE_CHECKING:
-    from pointwise.export import OnnxFile
+    from pointwise.export import Library, OnnxFile
 
 SUFFIX = ".onnx"
 
 
 def export(
     model: options.Network,
-    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="File to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE.onnx|FOLDER", help="File to write, or folder for the files of a library."
+        ),
+    ],
+    library: Annotated[
+        bool,
+        typer.Option(
+            "--library",
+            help="Write a C library that needs nothing else: a header, a source and object code. "
+            "For models of tables and chains of 1x1s.",
+        ),
+    ] = False,
     data: Annotated[
         str | None,
         typer.Option(
@@ -62,33 +77,75 @@ def export(
             help="Version of the ONNX operators, for readers that know older ones only.",
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Of a library: processor and system, such as arm-64-android or "
+            "x86-64-linux-avx-avx2-f16c-fma-sse41. Default: this machine.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="Of a library of pixels or of a network: type of its inputs, such as uint16. "
+            "Default: float32.",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Write a model as one ONNX file, and run it to see that it predicts the same.
+    """Write a model as one ONNX file, or as a C library, and run it: it must predict the same.
 
     Example: `pointwise export houses-model --out houses.onnx`
     """
-    from pointwise.export.onnx.to_onnx import check_ready
-
-    if out.suffix.lower() != SUFFIX:
-        raise typer.BadParameter(
-            f"the file must end in {SUFFIX}, got {str(out)!r}", param_hint="--out"
-        )
-    check_ready(out)
+    of_library = {"--target": target, "--type": dtype}
+    if library:
+        refuse_given({"--opset": opset}, "of ONNX files, and --library writes none")
+    else:
+        refuse_given(of_library, "of a library: give --library, too")
+    write = _writer(out, library, opset, {"target": target, "dtype": dtype})
     reading = options.as_reading(columns, separator, decimal, encoding, missing)
     of_data = {f"--{name}": value for name, value in reading.items()}
     if data is None:
         refuse_given(of_data, "of the rows of --data")
     if Path(model).is_dir():
         refuse_given({"--input": on, "--weights": weights}, "a model folder has its own")
-        done = _of_folder(Path(model), out, data, reading, pixels=pixels, opset=opset)
+        done = _of_folder(Path(model), out, data, reading, write, pixels=pixels)
     else:
         refuse_given({"--data": data, "--pixels": pixels or None}, "for model folders only")
-        done = _of_network(model, out, on, weights, opset)
+        if library:
+            refuse_given({"--input": on}, "of ONNX files: a library takes any number of positions")
+        done = _of_network(model, on, weights, write, library=library)
     if json:
         print_json({"model": model, **_record(done)})
         return
     print_line(str(done))
+
+
+def _writer(
+    out: Path, library: bool, opset: int | None, of_library: dict[str, Any]
+) -> Callable[..., "Library | OnnxFile"]:
+    """What writes a model, once what could not be written is refused."""
+    from pointwise.export import to_library, to_onnx
+    from pointwise.export.onnx.to_onnx import check_ready
+
+    if library:
+        if out.suffix.lower() == SUFFIX:
+            raise typer.BadParameter(
+                f"a library is a folder, and {str(out)!r} is called like an ONNX file",
+                param_hint="--out",
+            )
+        given = {name: value for name, value in of_library.items() if value is not None}
+        return partial(to_library, folder=out, **given)
+    if out.suffix.lower() != SUFFIX:
+        raise typer.BadParameter(
+            f"the file must end in {SUFFIX}, got {str(out)!r}; for a C library give --library",
+            param_hint="--out",
+        )
+    check_ready(out)
+    return partial(to_onnx, path=out, opset=opset)
 
 
 def _of_folder(
@@ -96,15 +153,14 @@ def _of_folder(
     out: Path,
     data: str | None,
     reading: dict[str, Any],
+    write: Callable[..., "Library | OnnxFile"],
     *,
     pixels: bool,
-    opset: int | None,
-) -> "OnnxFile":
+) -> "Library | OnnxFile":
     from pointwise.estimators import ImageClassifier, Segmenter, load
-    from pointwise.export import to_onnx
     from pointwise.modelfiles import read_config
 
-    if out.exists() and out.resolve().parent == folder.resolve():
+    if folder.resolve() in (out.resolve(), out.resolve().parent) and out.exists():
         raise DataError(f"--out would replace a file of the model, {out}: give another")
     estimator = load(folder)
     of_images = isinstance(estimator, ImageClassifier | Segmenter)
@@ -113,23 +169,31 @@ def _of_folder(
     if of_images:
         refuse_given({"--pixels": pixels or None}, "for models of tables, and this is of images")
     if data is None:
-        return to_onnx(estimator, out, pixels=pixels, opset=opset)
+        return write(estimator, pixels=pixels)
     targets = read_config(folder)["targets"]
     _, rows = read_for_model(folder, estimator, data, targets, **reading)
-    return to_onnx(estimator, out, example=rows, opset=opset)
+    return write(estimator, example=rows)
 
 
 def _of_network(
-    model: str, out: Path, on: str | None, weights: Path | None, opset: int | None
-) -> "OnnxFile":
-    from pointwise.export import to_onnx
-
+    model: str,
+    on: str | None,
+    weights: Path | None,
+    write: Callable[..., "Library | OnnxFile"],
+    *,
+    library: bool,
+) -> "Library | OnnxFile":
     given = None if on is None else networks.parse_shape(on)
     with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no result
         network, shape = networks.find_network(model, given, weights, trained=True)
-        example = networks.drawn_example(network, shape, told=on is not None)
-        return to_onnx(network, out, example=example, opset=opset)
+        if library:
+            return write(network)
+        return write(network, example=networks.drawn_example(network, shape, told=on is not None))
 
 
-def _record(done: "OnnxFile") -> dict[str, Any]:
-    return {**asdict(done), "path": str(done.path), "bytes": done.path.stat().st_size}
+def _record(done: "Library | OnnxFile") -> dict[str, Any]:
+    facts = asdict(done)
+    where = facts.get("folder") or facts["path"]
+    files = [where / name for name in facts["files"]] if "files" in facts else [where]
+    paths = {name: str(value) for name, value in facts.items() if isinstance(value, Path)}
+    return {**facts, **paths, "bytes": sum(file.stat().st_size for file in files)}

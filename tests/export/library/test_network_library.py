@@ -243,7 +243,7 @@ def test_a_network_that_is_no_chain_says_why(tmp_path):
         ({"target": "amiga"}, DataError, "'amiga' is no target that Halide knows"),
         ({"target": ""}, DataError, "does not name processor"),
         ({"target": "riscv-64-linux"}, DataError, "no code for riscv-64-linux: .*vector_bits"),
-        ({"dtype": "float16"}, DataError, "dtype must be one of float32"),
+        ({"dtype": "float16"}, DataError, "the type must be one of float32"),
         ({"pixels": True}, DataError, "pixels=True is for estimators"),
         ({"example": np.ones((4, 2))}, DataError, r"rows \(P, 3\), got shape \(4, 2\)"),
         ({"model": "resnet18"}, TypeError, "got str"),
@@ -280,9 +280,9 @@ def test_two_libraries_in_one_program(tmp_path):
         for file, data in files.items():
             (tmp_path / file).write_bytes(data)
     parts = ["a.c", "a_code.o", "b.c", "b_code.o"]
-    subprocess.run(
-        [*compiler(), "-shared", "-fPIC", "-o", "both.so", *parts], cwd=tmp_path, check=True
-    )
+    run = [*compiler(), "-shared", "-fPIC", "-o", "both.so", *parts]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_example_is_what_it_is_held_to(tmp_path):

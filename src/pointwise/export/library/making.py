@@ -68,7 +68,7 @@ def ctype(dtype: str) -> CType:
         'uint16_t'
     """
     if dtype not in (*HALIDE_TYPES, "int64"):
-        raise DataError(f"dtype must be one of {', '.join(HALIDE_TYPES)}, got {dtype!r}")
+        raise DataError(f"the type must be one of {', '.join(HALIDE_TYPES)}, got {dtype!r}")
     kind = np.dtype(dtype)
     name = {"float32": "float", "float64": "double"}.get(dtype, f"{dtype}_t")
     return CType(name, "iuf".index(kind.kind), 8 * kind.itemsize)

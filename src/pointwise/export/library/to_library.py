@@ -113,7 +113,7 @@ def to_library(
     difference, reason = proving.proved(here.files, prove)
     notes = [f"not run: {reason}"] if reason else []
     if target != HOST:
-        notes.append(f"for {target}: what was run is the same for this machine")
+        notes.append(f"the files are for {target}: what was run here was compiled for this machine")
     made = here if target == HOST else make(target)
     try:
         with replace_folder(folder) as work:
@@ -134,7 +134,7 @@ def _plan(model: Any, name: str, example: Any, *, pixels: bool, dtype: str) -> A
                 proving.of_pixels(model, name, dtype, example),
             )
         if dtype != "float32":
-            raise DataError("dtype is for networks and pixels: rows hold numbers in double")
+            raise DataError("the type is for networks and pixels: rows hold numbers in double")
         return (
             lambda target: making.of_table(model, name, target),
             proving.of_table(model, name, example),
