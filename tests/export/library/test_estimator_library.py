@@ -66,7 +66,7 @@ def test_regression_of_every_kind_of_column(frame, prices, tmp_path):
     done = to_library(model, tmp_path / "houses")
     assert done.largest_difference < 1e-5
     assert done.functions == (
-        "void houses_predict(const houses_row *rows, size_t count, double *prediction)",
+        "void houses_predict(const houses_row *rows, double *prediction, size_t count)",
     )
     header = (tmp_path / "houses" / "houses.h").read_text()
     for line in (
@@ -124,8 +124,8 @@ def test_either_output_may_be_left_out(tmp_path):
     numbers, shares = np.zeros(150, np.int32), np.zeros((150, 3), np.float32)
     rows = np.ascontiguousarray(X)
     pointer, count = ctypes.c_void_p, ctypes.c_size_t(150)
-    library.iris_predict(pointer(rows.ctypes.data), count, pointer(numbers.ctypes.data), None)
-    library.iris_predict(pointer(rows.ctypes.data), count, None, pointer(shares.ctypes.data))
+    library.iris_predict(pointer(rows.ctypes.data), pointer(numbers.ctypes.data), None, count)
+    library.iris_predict(pointer(rows.ctypes.data), None, pointer(shares.ctypes.data), count)
     np.testing.assert_allclose(shares, model.predict_proba(X), atol=1e-6)
     assert (numbers == model.predict(X)).all()
 

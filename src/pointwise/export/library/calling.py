@@ -64,7 +64,7 @@ def run_table(library: ctypes.CDLL, name: str, model: TableEstimator, rows: Any)
     else:
         used = [column for column in model.coding_.columns if not column.ignored]
         given = _records(used, columns, count)
-    return _outputs(library[f"{name}_predict"], model, (given, _size(count)), (count,), ())
+    return _outputs(library[f"{name}_predict"], model, (given,), (count,), ())
 
 
 def run_pixels(library: ctypes.CDLL, name: str, model: TableEstimator, bands: Array) -> list[Array]:
@@ -82,7 +82,7 @@ def run_pixels(library: ctypes.CDLL, name: str, model: TableEstimator, bands: Ar
     """
     pixels = bands.shape[1]
     given = np.ascontiguousarray(bands)
-    head = (_start(given), _size(pixels), _size(pixels))
+    head = (_start(given), _size(pixels))
     return _outputs(library[f"{name}_map"], model, head, (pixels,), (_size(pixels),))
 
 
@@ -99,10 +99,10 @@ def _outputs(
     whole = (outputs, *shape) if planar else (*shape, outputs)
     if classes is not None:
         labels, shares = np.empty(shape, np.int32), np.empty(whole, np.float32)
-        function(*head, _start(labels), _start(shares), *tail)
+        function(*head, _start(labels), _start(shares), *tail, _size(*shape))
         return [labels, shares]
     made = np.empty(whole, np.float32 if planar else np.float64)
-    function(*head, _start(made), *tail)
+    function(*head, _start(made), *tail, _size(*shape))
     single = getattr(model, "single_target_", False) and not planar
     return [made[:, 0] if single else made]
 

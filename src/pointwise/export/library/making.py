@@ -160,7 +160,7 @@ def of_table(model: TableEstimator, name: str, target: str) -> Sources:
         channels += c_columns.channels(column, values[column.name], names[column.name])
     classes = _labels(model)
     results = "double *prediction" if classes is None else "int32_t *label, float *probabilities"
-    predict = f"void {name}_predict(const {row} *rows, size_t count, {results})"
+    predict = f"void {name}_predict(const {row} *rows, {results}, size_t count)"
     facts = {
         "row": row,
         "fields": fields,
@@ -201,8 +201,8 @@ def of_pixels(model: TableEstimator, name: str, dtype: str, target: str) -> Sour
     classes = _labels(model)
     results = "float *prediction" if classes is None else "int32_t *label, float *probabilities"
     predict = (
-        f"void {name}_map(const {ctype(dtype).c} *bands, size_t stride, size_t pixels, {results}, "
-        "size_t out_stride)"
+        f"void {name}_map(const {ctype(dtype).c} *bands, size_t stride, {results}, "
+        "size_t out_stride, size_t pixels)"
     )
     facts = {
         "bands": [band.name for band in pixels.bands],
