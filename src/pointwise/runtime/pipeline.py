@@ -60,7 +60,7 @@ def build_pipeline(
     if max(widths) > WIDEST:
         raise UnsupportedError(f"a layer of {max(widths)} channels is wider than {WIDEST}")
     across = runs_across(chain, layout, machine)
-    schedule = choose_schedule(widths, machine, across=across)
+    schedule = choose_schedule(widths, machine, across=across, few=layout.few)
     writer = StepWriter(chain.c_in, members, layout, schedule, embedded)
     value = writer.run(chain.steps, writer.image())
     if not isinstance(chain.steps[-1] if chain.steps else None, Argmax):

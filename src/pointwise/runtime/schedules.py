@@ -127,12 +127,15 @@ class Schedule:
         vectors: Vectors in a tile.
         registers: Registers that blocks may use.
         across: Whether vectors run across channels, and not across positions.
+        like: Of fewer vectors than usual, as many as usual: blocks have as many outputs as those
+            would have, so that both share their weights.
     """
 
     lanes: int
     vectors: int
     registers: int
     across: bool = False
+    like: int | None = None
 
     @property
     def tile(self) -> int:
@@ -158,14 +161,16 @@ class Schedule:
         """
         if self.across:
             return self._across(c_out)
-        vectors = [v for v in (2, 1, 4) if self.vectors % v == 0]
+        whole = self.like or self.vectors
+        vectors = [v for v in (2, 1, 4) if whole % v == 0]
         blocks = [
             Block(b, v)
             for v in vectors
             for b in range(min(c_out, self.registers), 0, -1)
             if b * v + v + 1 < self.registers
         ]
-        return min(blocks, key=lambda block: _cycles(block, c_out, self.vectors))
+        found = min(blocks, key=lambda block: _cycles(block, c_out, whole))
+        return Block(found.outputs, min(found.vectors, self.vectors))
 
     def _across(self, c_out: int) -> Block:
         """Two vectors of channels where they come out even, and as many positions as fit."""
@@ -184,13 +189,16 @@ def _cycles(block: Block, c_out: int, tile_vectors: int) -> float:
     return -(-c_out // b) * (tile_vectors // v) * step * padded
 
 
-def choose_schedule(widths: Sequence[int], machine: Machine, *, across: bool = False) -> Schedule:
+def choose_schedule(
+    widths: Sequence[int], machine: Machine, *, across: bool = False, few: bool = False
+) -> Schedule:
     """Cut a chain for a machine.
 
     Args:
         widths: Channels of the input and after every product.
         machine: The machine.
         across: Whether vectors run across channels.
+        few: Whether it is for few positions: a tile is one vector of them.
 
     Returns:
         The schedule.
@@ -200,12 +208,16 @@ def choose_schedule(widths: Sequence[int], machine: Machine, *, across: bool = F
         32
         >>> choose_schedule([64, 64], Machine(lanes=4, registers=32)).tile
         16
+        >>> choose_schedule([64, 64], Machine(lanes=16, registers=32), few=True).tile
+        16
     """
     if across:
         vectors = max(1, POSITIONS_ACROSS // machine.lanes)
         return Schedule(machine.lanes, vectors, machine.registers, across=True)
-    few = machine.lanes >= LONG or max(widths) > WIDE
-    vectors = FEW_VECTORS if few else MANY_VECTORS
+    short = machine.lanes >= LONG or max(widths) > WIDE
+    vectors = FEW_VECTORS if short else MANY_VECTORS
+    if few:
+        return Schedule(machine.lanes, 1, machine.registers, like=vectors)
     return Schedule(machine.lanes, vectors, machine.registers)
 
 

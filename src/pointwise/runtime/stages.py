@@ -42,6 +42,7 @@ class Layout:
         by_blocks: Whether each block of the last product goes through several tiles before the next
             one does. The chain must be plain, its input and output planar.
         alone: Whether several threads share a single sample.
+        few: Whether it is for few positions, a vector of them at a time.
     """
 
     dtype: str
@@ -52,6 +53,7 @@ class Layout:
     copied: bool = False
     by_blocks: bool = False
     alone: bool = False
+    few: bool = False
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,9 @@ def of_chain(chain: Chain, name: str, title: str, dtype: str, target: str) -> So
     by_rows = Layout(dtype, True, True, False, dense=True)
     planar = Layout(dtype, False, False, False, copied=copied, by_blocks=lined)
     code = _compiled(
-        {f"{name}_code_rows": (chain, by_rows), f"{name}_code_planar": (chain, planar)}, target
+        chain, {f"{name}_code_rows": by_rows, f"{name}_code_planar": planar}, dtype, target
     )
-    rows, planes = code.functions
+    few, rows, planes = code.functions
     widest = max(chain.c_in, chain.c_out)
     step = rows.fewest * planes.fewest
     longest = max(LONGEST // widest // step, 1) * step
@@ -120,10 +120,11 @@ def of_chain(chain: Chain, name: str, title: str, dtype: str, target: str) -> So
         f"void {name}_planar(const {given.c} *x, size_t x_stride, {made.c} *out, "
         "size_t out_stride, size_t positions)",
     )
-    held = rows.fewest * (chain.c_in * given.bits + chain.c_out * made.bits) // 8
+    held = few.fewest * (chain.c_in * given.bits + chain.c_out * made.bits) // 8
     facts = {
         "rows": declarations[0],
         "planar": declarations[1],
+        "few": few,
         "fewest_rows": rows.fewest,
         "fewest_planar": planes.fewest,
         "whole": planes.whole,
@@ -230,8 +231,11 @@ def _of_estimator(
     target: str,
 ) -> Sources:
     chain = simplify(table_chain(model))
-    code = _compiled({f"{name}_code": (chain, Layout("float32", False, False, False))}, target)
-    fewest = code.functions[0].fewest
+    code = _compiled(
+        chain, {f"{name}_code": Layout("float32", False, False, False)}, "float32", target
+    )
+    few, many = code.functions
+    fewest = many.fewest
     block = max(fewest, BLOCK // fewest * fewest)
     while block > fewest and 4 * block * (chain.c_in + chain.c_out) > ON_STACK:
         block -= fewest
@@ -242,7 +246,8 @@ def _of_estimator(
         "targets": getattr(model, "target_names_", None) or _target_names(model),
         "scale": [repr(float(v)) for v in scale.scale],
         "shift": [repr(float(v)) for v in scale.shift],
-        "fewest": fewest,
+        "few": few,
+        "many": many,
         "block": block,
         "heap": 4 * block * (chain.c_in + chain.c_out) > ON_STACK,
         "unseen": c_columns.number(UNSEEN),
@@ -264,9 +269,12 @@ def _labels(model: TableEstimator) -> list[str] | None:
     return None if classes is None else [str(label) for label in classes.tolist()]
 
 
-def _compiled(wanted: Mapping[str, tuple[Chain, Layout]], target: str) -> ObjectCode:
+def _compiled(chain: Chain, layouts: Mapping[str, Layout], dtype: str, target: str) -> ObjectCode:
+    """Code for few positions, which lie planar, and for the layouts of many; it shares weights."""
+    few = f"{next(iter(layouts))}_few"
+    wanted = {few: Layout(dtype, False, False, False, few=True), **layouts}
     try:
-        return compile_ahead(wanted, target)
+        return compile_ahead({name: (chain, layout) for name, layout in wanted.items()}, target)
     except UnsupportedError as reason:
         raise DataError(f"there is no compiled code for this network: {reason}") from reason
 
