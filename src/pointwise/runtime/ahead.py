@@ -20,13 +20,14 @@ MOST_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Function:
-    """One function of an object, as C calls it: ``int NAME(x, out)``.
+    """One function and the object that holds it, as C calls it: ``int NAME(x, out)``.
 
     Both arguments are Halide's buffers, of axes ``(position, channel, batch)``; where the chain's
     output keeps members apart, that of the output are ``(position, channel, member, batch)``.
 
     Attributes:
         name: Its name.
+        code: The object file.
         layout: How its arrays lie in memory.
         fewest: Positions that it must be given at least.
         whole: Whether it must be given whole multiples of these.
@@ -34,6 +35,7 @@ class Function:
     """
 
     name: str
+    code: bytes
     layout: Layout
     fewest: int
     whole: bool
@@ -42,20 +44,18 @@ class Function:
 
 @dataclass(frozen=True)
 class ObjectCode:
-    """Object code, to be linked into a program.
+    """Object code, to be linked into a program: one file for each function.
 
     It needs nothing of the system but memory: where it calls ``halide_malloc`` and ``halide_free``,
     whoever links it gives these.
 
     Attributes:
-        code: The object file.
         functions: What can be called.
         target: What it runs on, in Halide's words.
         suffix: Of such files there.
         allocates: Whether it asks for memory; if not, its tiles lie on the stack.
     """
 
-    code: bytes
     functions: tuple[Function, ...]
     target: str
     suffix: str
@@ -63,7 +63,7 @@ class ObjectCode:
 
 
 def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "host") -> ObjectCode:
-    """Compile chains to one object, without a compiler of C.
+    """Compile chains to objects, without a compiler of C.
 
     Args:
         wanted: By the function's name the chain, and how its arrays lie in memory.
@@ -72,7 +72,7 @@ def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "hos
             processor can do.
 
     Returns:
-        The object.
+        The objects.
 
     Raises:
         DataError: If Halide is not installed, does not know the target or has no code for it, or
@@ -93,26 +93,23 @@ def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "hos
         raise DataError(NO_HALIDE) from error
     words, aim = _target(target)
     machine = Machine.of(aim)
-    pipelines, functions, modules = [], [], []
+    functions = []
     for name, (chain, layout) in wanted.items():
         made = build_pipeline(simplify(chain), layout, machine, embedded=True)
-        pipelines.append(made)  # whose arrays the code is made of when the module is compiled
-        functions.append(Function(name, layout, made.tile, layout.copied, made.members))
-    if sum(array.nbytes for made in pipelines for array in made.constants) > MOST_BYTES:
-        raise DataError("the network holds more numbers than an object file can")
-    try:
-        for made, function in zip(pipelines, functions, strict=True):
-            modules.append(made.out.compile_to_module(made.inputs, function.name, aim))
-        code = _object(hl.link_modules(functions[0].name, modules))
-    except hl.HalideError as error:
-        raise DataError(f"Halide has no code for {target}: {first_line(error)}") from error
+        if sum(array.nbytes for array in made.constants) > MOST_BYTES:
+            raise DataError("the network holds more numbers than an object file can")
+        try:
+            # by itself: modules linked to one forget which comparisons are strict about NaN
+            code = _object(made.out.compile_to_module(made.inputs, name, aim))
+        except hl.HalideError as error:
+            raise DataError(f"Halide has no code for {target}: {first_line(error)}") from error
+        functions.append(Function(name, code, layout, made.tile, layout.copied, made.members))
     windows = aim.os == hl.TargetOS.Windows
     return ObjectCode(
-        code,
         tuple(functions),
         words,
         ".obj" if windows else ".o",
-        b"halide_malloc" in code,
+        any(b"halide_malloc" in function.code for function in functions),
     )
 
 

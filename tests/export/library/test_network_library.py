@@ -72,6 +72,19 @@ def test_types_of_inputs(dtype, tmp_path):
 
 
 @needs_compiler
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish])
+def test_a_missing_value_stays_missing(activation, tmp_path):
+    chain = read_chain(MLP([3, 8, 2], activation=activation).eval())
+    library = built(chain, tmp_path)
+    x = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
+    x[7, 1] = np.nan
+    for planar in (False, True):
+        y = run_network(library, "net", chain, x, planar=planar)
+        assert np.flatnonzero(np.isnan(y).all(1)).tolist() == [7]
+        assert np.isnan(y).sum() == 2
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", ["narrow", "copied", "by blocks"])
 def test_more_positions_than_one_call_takes(name, tmp_path, monkeypatch):
     monkeypatch.setattr(making, "LONGEST", 1)  # one step of both kinds of memory
@@ -94,6 +107,8 @@ def test_channels_too_far_apart_for_32_bits(name, tmp_path, monkeypatch):
     y = run_network(library, "net", chain, x, planar=True)
     np.testing.assert_allclose(y, evaluate(chain, torch.from_numpy(x)).numpy(), atol=2e-5)
 
+
+CODE = ("height_code_rows.o", "height_code_planar.o")
 
 PROGRAM = """
 #include <stdio.h>
@@ -127,7 +142,7 @@ def test_a_program_that_uses_it(command, suffix, tmp_path):
     network = MLP([3, 16, 1])
     home = tmp_path / "height"
     done = to_library(network, home)
-    assert done.files == ("height.h", "height.c", "height_code.o")
+    assert done.files == ("height.h", "height.c", *CODE)
     assert done.largest_difference < 1e-6
     assert done.notes == ()
     assert "height_rows(const float *x, float *out, size_t positions);" in str(done)
@@ -137,7 +152,7 @@ def test_a_program_that_uses_it(command, suffix, tmp_path):
         ["gcc", *command[1:], *strict, "-c", "height.c"]
         if suffix == "c"
         else ["gcc", *strict, "-c", "height.c"],
-        [*command, *strict, "-o", "run", f"main.{suffix}", "height.o", "height_code.o"],
+        [*command, *strict, "-o", "run", f"main.{suffix}", "height.o", *CODE],
     ):
         subprocess.run(compile_, cwd=home, check=True)
     ran = subprocess.run([home / "run"], capture_output=True, check=True, text=True)
@@ -165,9 +180,9 @@ def check_program(lines: str, network: MLP) -> None:
 )
 def test_code_for_other_machines(target, start, suffix, tmp_path):
     done = to_library(MLP([3, 8, 1]), tmp_path / "net", target=target)
-    code = (tmp_path / "net" / f"net_code{suffix}").read_bytes()
+    code = (tmp_path / "net" / f"net_code_rows{suffix}").read_bytes()
     assert code.startswith(start)
-    assert done.files[-1] == f"net_code{suffix}"
+    assert done.files[2:] == (f"net_code_rows{suffix}", f"net_code_planar{suffix}")
     assert f"for {target}" in str(done)
     header = (tmp_path / "net" / "net.h").read_text().replace("\n * ", "")
     assert target in header.replace(" ", "")
@@ -224,7 +239,7 @@ def test_a_program_on_another_machine(target, tmp_path):
     home = tmp_path / "height"
     done = to_library(network, home, target=target)
     (home / "main.c").write_text(PROGRAM)
-    parts = ["main.c", "height.c", done.files[-1]]
+    parts = ["main.c", "height.c", *done.files[2:]]
     subprocess.run([*build, "-O2", "-o", "run", *parts], cwd=home, check=True)
     ran = subprocess.run(run, cwd=home, capture_output=True, check=True, text=True, timeout=120)
     check_program(ran.stdout, network)
@@ -235,7 +250,7 @@ def test_without_a_compiler_it_is_written_but_not_run(tmp_path, monkeypatch):
     done = to_library(MLP([3, 8, 1]), tmp_path / "net")
     assert done.largest_difference is None
     assert "not run: there is no C compiler" in str(done)
-    assert (tmp_path / "net" / "net_code.o").exists()
+    assert (tmp_path / "net" / "net_code_rows.o").exists()
 
 
 def test_a_compiler_that_fails_is_told(tmp_path, monkeypatch):
@@ -297,11 +312,12 @@ def test_names_that_c_takes(folder, name, tmp_path):
 @needs_compiler
 def test_two_libraries_in_one_program(tmp_path):
     chain = CHAINS["heap"]  # both define how memory is asked for
+    parts = []
     for name in ("a", "b"):
         files = making.of_chain(chain, name, "a test", "float32", "host").files
         for file, data in files.items():
             (tmp_path / file).write_bytes(data)
-    parts = ["a.c", "a_code.o", "b.c", "b_code.o"]
+        parts += [file for file in files if not file.endswith(".h")]
     run = [*compiler(), "-shared", "-fPIC", "-o", "both.so", *parts]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

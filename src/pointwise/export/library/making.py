@@ -299,19 +299,19 @@ def _sources(
     declarations: tuple[str, ...],
     facts: dict[str, Any],
 ) -> Sources:
-    compiled = f"{name}_code{code.suffix}"
+    objects = {f"{function.name}{code.suffix}": function.code for function in code.functions}
     facts = {
         "name": name,
         "title": title,
         "version": metadata.version("pointwise"),
         "target": code.target,
-        "object": compiled,
+        "objects": list(objects),
         "allocates": code.allocates,
         **facts,
     }
     files = {
         f"{name}.h": render(f"{template}.h", facts).encode(),
         f"{name}.c": render(f"{template}.c", facts).encode(),
-        compiled: code.code,
+        **objects,
     }
     return Sources(name, files, declarations)
