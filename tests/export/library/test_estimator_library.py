@@ -92,6 +92,37 @@ def test_levels_that_training_did_not_have(frame, prices, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * prices.std())
 
 
+def test_columns_called_like_what_headers_and_the_library_have(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = ["NULL", "NAN", "INFINITY", "INT64_MIN", "M_PI", "TRUE", "int64_t", "BLOCK", "errno"]
+    frame = pd.DataFrame({name: rng.normal(size=200) for name in numbers})
+    for name in ("row", "predict", "classes", "code"):
+        frame[name] = rng.choice(["p", "q"], 200)
+    model = PointwiseClassifier(**FEW).fit(frame, rng.choice(["yes", "no"], 200))
+    done = to_library(model, tmp_path / "levels")
+    assert done.notes == ()
+    shares = run_table(loaded(done), "levels", model, frame)[1]
+    np.testing.assert_allclose(shares, model.predict_proba(frame), atol=1e-6)
+    program = '#include <math.h>\n#include <stdlib.h>\n#include <errno.h>\n#include "levels.h"\n'
+    for suffix in ("c", "cpp"):
+        (done.folder / f"main.{suffix}").write_text(program)
+        run = [*compiler(), "-c", "-o", "main.o", f"main.{suffix}"]
+        built = subprocess.run(run, cwd=done.folder, capture_output=True, text=True, check=False)
+        assert (built.returncode, built.stderr) == (0, "")
+
+
+def test_texts_that_are_no_unicode(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = np.empty((100, 2), object)
+    rows[:, 0] = rng.choice(np.array(["\ud800", "\udc80", "b"], object), 100)
+    rows[:, 1] = rng.normal(size=100)
+    labels = rng.choice(np.array(["\udc80", "\ud800"], object), 100)
+    model = PointwiseClassifier(**FEW).fit(rows, labels)
+    done = to_library(model, tmp_path / "texts")
+    shares = run_table(loaded(done), "texts", model, rows)[1]
+    np.testing.assert_allclose(shares, model.predict_proba(rows), atol=1e-6)
+
+
 def test_several_targets(frame, prices, tmp_path):
     targets = pd.DataFrame({"price": prices, "loss */": -2 * prices})
     model = PointwiseRegressor(**FEW).fit(frame, targets)

@@ -301,10 +301,19 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("my-net", "my_net"), ("2d", "_2d"), ("int", "int_"), ("größe", "gr_e")]
+    ("folder", "name"),
+    [
+        ("my-net", "my_net"),
+        ("2d", "_2d"),
+        ("int", "int_"),
+        ("größe", "gr_e"),
+        ("string", "string_"),  # whose string.h would be taken for that of C
+        ("x" * 100, "x" * 100),
+    ],
 )
 def test_names_that_c_takes(folder, name, tmp_path):
     done = to_library(MLP([3, 8, 1]), tmp_path / folder)
+    assert "fails" not in str(done)
     assert done.files[0] == f"{name}.h"
     assert f"void {name}_rows(" in done.functions[0]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pointwise.data.coding import ColumnCoding
 from pointwise.estimators.base import TableEstimator
 from pointwise.export.inputs import missing_text, onnx_inputs, takes_rows
-from pointwise.export.library.names import identifiers
+from pointwise.export.library.names import identifiers, utf8
 from pointwise.runtime import Chain
 
 Array = NDArray[Any]
@@ -118,7 +118,7 @@ def _records(used: list[ColumnCoding], columns: dict[str, Array], count: int) ->
         values, nothing = columns[column.name][:, 0].tolist(), missing_text(column)
         for row, value in zip(rows, values, strict=True):
             if column.kind == "category":
-                value = None if value == nothing else value.encode("utf-8", "surrogateescape")
+                value = None if value == nothing else utf8(value)
             setattr(row, name, value)
     return rows
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pointwise.data.coding import ColumnCoding
 from pointwise.errors import DataError
+from pointwise.export.library.names import utf8
 
 SHOWN_LEVELS = 12
 """Levels of a category that a comment tells."""
@@ -66,7 +67,7 @@ def channels(column: ColumnCoding, value: str, name: str) -> list[str]:
         ['(float)(row->t - 300.5)']
     """
     if column.kind == "category":
-        return [f"code_of({value}, levels_{name}, {len(column.levels)})"]
+        return [f"code_of({value}, {name}_levels, {len(column.levels)})"]
     if column.kind == "date":
         parts = (f"part_of({value}, {part.upper()})" for part in column.parts)
         return [
@@ -97,7 +98,7 @@ def texts(column: ColumnCoding) -> list[tuple[str, str]]:
             f"column {column.name!r} has a level with a zero byte, which ends texts in C"
         )
     coded = [(level, number(i)) for i, level in enumerate(column.levels)]
-    return sorted(coded, key=lambda pair: pair[0].encode("utf-8", "surrogateescape"))
+    return sorted(coded, key=lambda pair: utf8(pair[0]))
 
 
 def number(value: float) -> str:

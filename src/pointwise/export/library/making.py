@@ -13,7 +13,7 @@ from pointwise.estimators.base import TableEstimator
 from pointwise.export.inputs import takes_rows
 from pointwise.export.library import columns as c_columns
 from pointwise.export.library.chains import table_chain
-from pointwise.export.library.names import identifiers
+from pointwise.export.library.names import identifiers, utf8
 from pointwise.export.library.sources import render
 from pointwise.maps.levels import Levels
 from pointwise.nn.encoding import UNSEEN
@@ -310,8 +310,8 @@ def _sources(
         **facts,
     }
     files = {
-        f"{name}.h": render(f"{template}.h", facts).encode(),
-        f"{name}.c": render(f"{template}.c", facts).encode(),
+        f"{name}.h": utf8(render(f"{template}.h", facts)),
+        f"{name}.c": utf8(render(f"{template}.c", facts)),
         **objects,
     }
     return Sources(name, files, declarations)

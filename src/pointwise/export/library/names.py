@@ -12,9 +12,28 @@ _TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
-_MACROS = "far hyper i386 interface linux near small unix"  # of compilers and of Windows
+_MACROS = """
+    CONST DELETE EOF ERROR EXIT_FAILURE EXIT_SUCCESS FALSE FILE I IN INFINITY NAN NO_ERROR NULL
+    OPTIONAL OUT RAND_MAX TRUE VOID alloca complex errno far hyper i386 imaginary interface linux
+    near offsetof small stderr stdin stdout unix
+"""  # of the headers of C, of compilers and of Windows
 TAKEN = frozenset(f"{_TAKEN} {_MACROS}".split())
-"""Words of C and C++, and what compilers and systems put in the place of a name."""
+"""Words of C and C++, and what headers, compilers and systems put in the place of a name."""
+
+_FAMILIES = re.compile(
+    r"(DBL|FLT|FP|HUGE|LDBL|M)_[A-Z0-9_]+"
+    r"|(CHAR|LLONG|LONG|PTRDIFF|SCHAR|SHRT|SIZE|UCHAR|U?INT\w*|ULLONG|ULONG|USHRT|WCHAR)_(MAX|MIN)"
+    r"|U?INT\w*_C|(ptrdiff|size|u?int\w*|wchar)_t"
+)
+"""The same where a header has many of a kind."""
+
+_HEADERS = """
+    assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
+    stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time
+    uchar wchar wctype
+"""
+HEADERS = frozenset(_HEADERS.split())
+"""Headers of C, which a library's header must not be taken for."""
 
 
 def identifier(text: str) -> str:
@@ -33,7 +52,24 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "_"
     if name[0].isdigit():
         return f"_{name}"
-    return f"{name}_" if name in TAKEN else name
+    return f"{name}_" if name in TAKEN or _FAMILIES.fullmatch(name) else name
+
+
+def library_name(text: str) -> str:
+    """The name of a library, of its files and of what is in them.
+
+    Args:
+        text: Its name elsewhere.
+
+    Returns:
+        A name that no header of C has.
+
+    Example:
+        >>> library_name("my-net"), library_name("string")
+        ('my_net', 'string_')
+    """
+    name = identifier(text)
+    return f"{name}_" if name.lower() in HEADERS else name
 
 
 def identifiers(texts: Iterable[str]) -> list[str]:
@@ -74,8 +110,27 @@ def string(text: str) -> str:
     """
     plain = set(range(32, 127)) - set(b'"\\?')  # ??/ is a backslash to old compilers
     quoted = {ord('"'): '\\"', ord("\\"): "\\\\"}
-    data = text.encode("utf-8", errors="surrogateescape")
+    data = utf8(text)
     return '"' + "".join(chr(b) if b in plain else quoted.get(b, f"\\{b:03o}") for b in data) + '"'
+
+
+def utf8(text: str) -> bytes:
+    r"""A text as C holds it.
+
+    Args:
+        text: The text.
+
+    Returns:
+        Its bytes in UTF-8; half a surrogate pair stands for the byte that it was read from, if any.
+
+    Example:
+        >>> utf8("ü"), utf8("\udc80"), utf8("\ud800")
+        (b'\xc3\xbc', b'\x80', b'\xed\xa0\x80')
+    """
+    try:
+        return text.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", errors="surrogatepass")
 
 
 def comment(text: str) -> str:

@@ -38,11 +38,13 @@ def declared(function: str) -> str:
     Example:
         >>> declared(f"void run(float *{'x' * 80}, size_t positions)").splitlines()[1]
         '    size_t positions)'
+        >>> declared("x" * 120) == "x" * 120
+        True
     """
     lines = [""]
     for part in function.split(", "):
         longer = f"{lines[-1]}, {part}" if lines[-1] else part
-        if len(longer) < WIDTH:
+        if len(longer) < WIDTH or not lines[-1]:
             lines[-1] = longer
         else:
             lines[-1] += ","

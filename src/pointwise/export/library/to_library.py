@@ -14,7 +14,7 @@ from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
 from pointwise.export.library import making, proving
 from pointwise.export.library.chains import network_chain
-from pointwise.export.library.names import identifier
+from pointwise.export.library.names import library_name
 from pointwise.runtime import Chain
 
 HOST = "host"
@@ -107,7 +107,7 @@ def to_library(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise DataError(f"cannot write into {folder}: it is a file; a library is a folder")
-    name = identifier(folder.absolute().name if name is None else name)
+    name = library_name(folder.absolute().name if name is None else name)
     make, prove = _plan(model, name, example, pixels=pixels, dtype=dtype)
     here = make(HOST)
     difference, reason = proving.proved(here.files, prove)
