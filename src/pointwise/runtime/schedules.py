@@ -127,15 +127,12 @@ class Schedule:
         vectors: Vectors in a tile.
         registers: Registers that blocks may use.
         across: Whether vectors run across channels, and not across positions.
-        like: Of fewer vectors than usual, as many as usual: blocks have as many outputs as those
-            would have, so that both share their weights.
     """
 
     lanes: int
     vectors: int
     registers: int
     across: bool = False
-    like: int | None = None
 
     @property
     def tile(self) -> int:
@@ -161,16 +158,14 @@ class Schedule:
         """
         if self.across:
             return self._across(c_out)
-        whole = self.like or self.vectors
-        vectors = [v for v in (2, 1, 4) if whole % v == 0]
+        vectors = [v for v in (2, 1, 4) if self.vectors % v == 0]
         blocks = [
             Block(b, v)
             for v in vectors
             for b in range(min(c_out, self.registers), 0, -1)
             if b * v + v + 1 < self.registers
         ]
-        found = min(blocks, key=lambda block: _cycles(block, c_out, whole))
-        return Block(found.outputs, min(found.vectors, self.vectors))
+        return min(blocks, key=lambda block: _cycles(block, c_out, self.vectors))
 
     def _across(self, c_out: int) -> Block:
         """Two vectors of channels where they come out even, and as many positions as fit."""
@@ -214,10 +209,10 @@ def choose_schedule(
     if across:
         vectors = max(1, POSITIONS_ACROSS // machine.lanes)
         return Schedule(machine.lanes, vectors, machine.registers, across=True)
+    if few:
+        return Schedule(machine.lanes, 1, machine.registers)
     short = machine.lanes >= LONG or max(widths) > WIDE
     vectors = FEW_VECTORS if short else MANY_VECTORS
-    if few:
-        return Schedule(machine.lanes, 1, machine.registers, like=vectors)
     return Schedule(machine.lanes, vectors, machine.registers)
 
 

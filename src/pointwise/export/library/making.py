@@ -108,9 +108,9 @@ def of_chain(chain: Chain, name: str, title: str, dtype: str, target: str) -> So
     lined = chain.is_plain and chain.c_out >= LINED_CHANNELS
     by_rows = Layout(dtype, True, True, False, dense=True)
     planar = Layout(dtype, False, False, False, copied=copied, by_blocks=lined)
-    code = _compiled(
-        chain, {f"{name}_code_rows": by_rows, f"{name}_code_planar": planar}, dtype, target
-    )
+    one = Layout(dtype, False, False, False, few=True)
+    layouts = {"few": one, "rows": by_rows, "planar": planar}
+    code = _compiled(chain, {f"{name}_code_{key}": how for key, how in layouts.items()}, target)
     few, rows, planes = code.functions
     widest = max(chain.c_in, chain.c_out)
     step = rows.fewest * planes.fewest
@@ -231,11 +231,9 @@ def _of_estimator(
     target: str,
 ) -> Sources:
     chain = simplify(table_chain(model))
-    code = _compiled(
-        chain, {f"{name}_code": Layout("float32", False, False, False)}, "float32", target
-    )
-    few, many = code.functions
-    fewest = many.fewest
+    layout = Layout("float32", False, False, False, few=True)  # of many as fast, of one twice
+    code = _compiled(chain, {f"{name}_code": layout}, target)
+    fewest = code.functions[0].fewest
     block = max(fewest, BLOCK // fewest * fewest)
     while block > fewest and 4 * block * (chain.c_in + chain.c_out) > ON_STACK:
         block -= fewest
@@ -246,8 +244,7 @@ def _of_estimator(
         "targets": getattr(model, "target_names_", None) or _target_names(model),
         "scale": [repr(float(v)) for v in scale.scale],
         "shift": [repr(float(v)) for v in scale.shift],
-        "few": few,
-        "many": many,
+        "fewest": fewest,
         "block": block,
         "heap": 4 * block * (chain.c_in + chain.c_out) > ON_STACK,
         "unseen": c_columns.number(UNSEEN),
@@ -269,12 +266,9 @@ def _labels(model: TableEstimator) -> list[str] | None:
     return None if classes is None else [str(label) for label in classes.tolist()]
 
 
-def _compiled(chain: Chain, layouts: Mapping[str, Layout], dtype: str, target: str) -> ObjectCode:
-    """Code for few positions, which lie planar, and for the layouts of many; it shares weights."""
-    few = f"{next(iter(layouts))}_few"
-    wanted = {few: Layout(dtype, False, False, False, few=True), **layouts}
+def _compiled(chain: Chain, layouts: Mapping[str, Layout], target: str) -> ObjectCode:
     try:
-        return compile_ahead({name: (chain, layout) for name, layout in wanted.items()}, target)
+        return compile_ahead({name: (chain, layout) for name, layout in layouts.items()}, target)
     except UnsupportedError as reason:
         raise DataError(f"there is no compiled code for this network: {reason}") from reason
 

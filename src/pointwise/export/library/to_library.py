@@ -102,7 +102,7 @@ def to_library(
         >>> with tempfile.TemporaryDirectory() as home:
         ...     done = to_library(MLP([3, 16, 1]), f"{home}/height")
         >>> done.files
-        ('height.h', 'height.c', 'height_code_rows.o', 'height_code_planar.o')
+        ('height.h', 'height.c', 'height_code_few.o', 'height_code_rows.o', 'height_code_planar.o')
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
