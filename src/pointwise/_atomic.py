@@ -19,6 +19,26 @@ READY = ".pointwise-ready"
 """Hidden subfolder whose files are complete and take the place of those of the same name above."""
 
 
+def why_no_file(path: Path) -> str:
+    """Say, before any work, why a file could not be written after it.
+
+    Args:
+        path: File to write.
+
+    Returns:
+        What is wrong and what to do; empty if nothing is.
+
+    Example:
+        >>> why_no_file(Path("/"))
+        'is a folder: give the name of a file'
+    """
+    if path.is_dir():
+        return "is a folder: give the name of a file"
+    if not path.absolute().parent.is_dir():
+        return f"there is no folder {path.parent}: make it first"
+    return ""
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file as one step: a kill leaves the old file or the new one.
 

@@ -185,7 +185,7 @@ REFUSALS = {
     "out_folder": (
         f"{SMALL} --to conv --out no/new.pt2",
         1,
-        r"^error: cannot write no/new\.pt2: there is no folder no$",
+        r"^error: no/new\.pt2: there is no folder no: make it first$",
     ),
     "out_is_weights": (
         f"{SMALL} --weights few.safetensors --to conv --out few.safetensors",

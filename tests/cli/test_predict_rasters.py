@@ -301,7 +301,7 @@ REFUSED = {
         f"{MAP} --preview p.jpg", r"--preview is a PNG picture: it must end in \.png, got p\.jpg"
     ),
     "preview nowhere": Bad(
-        f"{MAP} --preview no/p.png", r"--preview no/p\.png: there is no folder no$"
+        f"{MAP} --preview no/p.png", r"--preview no/p\.png: there is no folder no: make it first$"
     ),
     "preview that is a folder": Bad(
         f"{MAP} --preview p.png",

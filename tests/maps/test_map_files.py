@@ -199,7 +199,7 @@ def test_names_that_a_map_cannot_have(tmp_path):
     refused = {
         "map.png": "a map is a GeoTIFF, its name must end in .tif or .tiff",
         "map": "a map is a GeoTIFF, its name must end in .tif or .tiff",
-        "folder.tif": "is a folder: give the name of a file for the map",
+        "folder.tif": "is a folder: give the name of a file",
         "none/map.tif": f"there is no folder {tmp_path / 'none'}: make it first",
         "scene.tif": "is read for this map: give the map another name",
         "link.tif": "is read for this map: give the map another name",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pointwise._atomic import why_no_file
 from pointwise.cli import networks, options
 from pointwise.cli.words import print_json, print_line, say
 from pointwise.errors import DataError, DifferenceError, first_line
@@ -107,9 +108,8 @@ def _check_out(out: Path, model: str, weights: Path | None) -> None:
         raise typer.BadParameter(
             f"the file must end in .safetensors or .pt2, got {str(out)!r}", param_hint="--out"
         )
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
-        raise DataError(f"cannot write {out}: {what}")
+    if why := why_no_file(out):
+        raise DataError(f"{out}: {why}")
     if out.exists() and out.resolve().parent == Path(model).resolve():
         raise DataError(f"--out would replace a file of the model, {out}: give another")
     if weights is not None and out.resolve() == weights.resolve():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pointwise._atomic import why_no_file
 from pointwise.cli.tables import warnings_said
 from pointwise.cli.words import print_json, print_line, say
 from pointwise.errors import DataError
@@ -149,10 +150,8 @@ def _check_preview(preview: Path | None) -> None:
         return
     if preview.suffix.lower() != ".png":
         raise DataError(f"--preview is a PNG picture: it must end in .png, got {preview}")
-    if preview.is_dir():
-        raise DataError(f"--preview {preview}: is a folder: give the name of a file")
-    if not preview.parent.is_dir():
-        raise DataError(f"--preview {preview}: there is no folder {preview.parent}")
+    if why := why_no_file(preview):
+        raise DataError(f"--preview {preview}: {why}")
 
 
 def _check_not_read(preview: Path | None, scene: "Scene") -> None:

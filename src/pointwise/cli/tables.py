@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pointwise._atomic import why_no_file
 from pointwise.cli.words import say
 from pointwise.errors import DataError
 
@@ -29,8 +30,8 @@ def check_table(out: Path, data: str) -> None:
     from pointwise.data.files import suffix_to_write
 
     suffix_to_write(out)
-    if not out.parent.is_dir():
-        raise DataError(f"{out}: there is no folder {out.parent}: make it first")
+    if why := why_no_file(out):
+        raise DataError(f"{out}: {why}")
     if out.exists() and Path(data).exists() and out.samefile(data):
         raise DataError(f"{out}: is read for these predictions: give them another name")
 

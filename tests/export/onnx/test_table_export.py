@@ -243,7 +243,7 @@ def test_nothing_is_written_where_the_file_would_predict_something_else(
 def test_no_such_folder_and_no_such_package(classifier, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="there is no folder"):
         to_onnx(classifier, tmp_path / "none" / "m.onnx")
-    with pytest.raises(DataError, match="it is a folder"):
+    with pytest.raises(DataError, match="is a folder: give the name of a file"):
         to_onnx(classifier, tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"onnx, onnxruntime, onnxscript must be installed"):

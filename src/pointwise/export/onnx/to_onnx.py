@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from pointwise._atomic import write_bytes
+from pointwise._atomic import why_no_file, write_bytes
 from pointwise.errors import DataError
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
@@ -152,6 +152,5 @@ def check_ready(path: Path) -> None:
     lacking = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if lacking:
         raise DataError(f"to write ONNX, {', '.join(lacking)} must be installed: pointwise[onnx]")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        what = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise DataError(f"cannot write {path}: {what}")
+    if why := why_no_file(path):
+        raise DataError(f"{path}: {why}")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
 
-from pointwise._atomic import replace_file
+from pointwise._atomic import replace_file, why_no_file
 from pointwise.data.scenes.damage import count_lost_blocks
 from pointwise.data.scenes.parts import IDENTITY, Grid, Window, need
 from pointwise.data.scenes.paths import OUTPUT_TAG
@@ -185,10 +185,8 @@ def check_out(out: str | Path, inputs: list[str]) -> Path:
     path = Path(out)
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise DataError(f"{path}: a map is a GeoTIFF, its name must end in .tif or .tiff")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder: give the name of a file for the map")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}: make it first")
+    if why := why_no_file(path):
+        raise DataError(f"{path}: {why}")
     if is_among(path, inputs):
         raise DataError(f"{path}: is read for this map: give the map another name")
     return path
