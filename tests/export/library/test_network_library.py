@@ -259,6 +259,20 @@ def test_a_compiler_that_fails_is_told(tmp_path, monkeypatch):
     assert "not run: the C compiler false fails" in str(done)
 
 
+def test_a_compiler_whose_output_cannot_be_loaded_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "true")  # which writes nothing
+    done = to_library(MLP([3, 8, 1]), tmp_path / "net")
+    assert "not run: what true built cannot be loaded" in str(done)
+    monkeypatch.setenv("CC", "cc 'a")
+    assert "there is no C compiler" in str(to_library(MLP([3, 8, 1]), tmp_path / "net"))
+
+
+@needs_compiler
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(DataError, match=r"cannot write .*too long"):
+        to_library(MLP([3, 8, 1]), tmp_path / "net", name="x" * 300)
+
+
 @needs_compiler
 def test_what_computes_something_else_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(proving, "evaluate", lambda chain, x: evaluate(chain, x) + 1)
@@ -281,6 +295,10 @@ def test_a_network_that_is_no_chain_says_why(tmp_path):
         ({"target": ""}, DataError, "does not name processor"),
         ({"target": "riscv-64-linux"}, DataError, "no code for riscv-64-linux: .*vector_bits"),
         ({"dtype": "float16"}, DataError, "the type must be one of float32"),
+        ({"dtype": "int64"}, DataError, "the type must be one of float32"),
+        ({"dtype": np.dtype("uint8")}, DataError, r"got dtype\('uint8'\)"),
+        ({"dtype": "UINT8"}, DataError, "got 'UINT8'"),
+        ({"example": [["a", "b", "c"]]}, DataError, "example must hold real numbers"),
         ({"pixels": True}, DataError, "pixels=True is for estimators"),
         ({"example": np.ones((4, 2))}, DataError, r"rows \(P, 3\), got shape \(4, 2\)"),
         ({"model": "resnet18"}, TypeError, "got str"),

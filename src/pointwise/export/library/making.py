@@ -51,8 +51,12 @@ class CType:
     bits: int
 
 
+LABELS = CType("int64_t", 0, 64)
+"""Of the output of a chain that ends in class numbers."""
+
+
 def ctype(dtype: str) -> CType:
-    """How C and Halide name a type.
+    """How C and Halide name a type of inputs.
 
     Args:
         dtype: NumPy's name.
@@ -67,7 +71,7 @@ def ctype(dtype: str) -> CType:
         >>> ctype("uint16").c
         'uint16_t'
     """
-    if dtype not in (*HALIDE_TYPES, "int64"):
+    if not isinstance(dtype, str) or dtype not in HALIDE_TYPES:
         raise DataError(f"the type must be one of {', '.join(HALIDE_TYPES)}, got {dtype!r}")
     kind = np.dtype(dtype)
     name = {"float32": "float", "float64": "double"}.get(dtype, f"{dtype}_t")
@@ -103,7 +107,7 @@ def of_chain(chain: Chain, name: str, title: str, dtype: str, target: str) -> So
         The library.
     """
     chain = simplify(chain)
-    given, made = ctype(dtype), ctype("int64" if chain.dtype else "float32")
+    given, made = ctype(dtype), LABELS if chain.dtype else ctype("float32")
     copied = chain.c_in >= COPIED_CHANNELS
     lined = chain.is_plain and chain.c_out >= LINED_CHANNELS
     by_rows = Layout(dtype, True, True, False, dense=True)

@@ -17,7 +17,11 @@ def compiler() -> list[str] | None:
     Returns:
         The command, or ``None`` if there is none.
     """
-    command = shlex.split(os.environ.get("CC", "cc"))
+    words = os.environ.get("CC", "cc")
+    try:
+        command = shlex.split(words)
+    except ValueError:  # a quote that does not end
+        command = [words]
     return command if command and shutil.which(command[0]) else None
 
 
@@ -33,10 +37,14 @@ def linked(files: Mapping[str, bytes], folder: Path, command: list[str]) -> ctyp
         The library, loaded.
 
     Raises:
-        DataError: If the compiler fails.
+        DataError: If the files cannot be written, the compiler fails, or what it built cannot be
+            loaded.
     """
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
+    try:
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:  # of a name that is too long, on a full disk
+        raise DataError(f"the files cannot be written to be built: {error.strerror}") from error
     made = folder / "library.so"
     sources = [name for name in files if not name.endswith(".h")]
     run = subprocess.run(
@@ -48,6 +56,9 @@ def linked(files: Mapping[str, bytes], folder: Path, command: list[str]) -> ctyp
     )
     if run.returncode:
         said = run.stderr.strip().splitlines() or [f"it ends with {run.returncode}"]
-        error = next((line for line in said if "error" in line), said[0])
-        raise DataError(f"the C compiler {command[0]} fails: {error}")
-    return ctypes.CDLL(str(made))
+        first = next((line for line in said if "error" in line), said[0])
+        raise DataError(f"the C compiler {command[0]} fails: {first}")
+    try:
+        return ctypes.CDLL(str(made))
+    except OSError as error:  # of another machine, or in a folder where nothing may be run
+        raise DataError(f"what {command[0]} built cannot be loaded: {error}") from error

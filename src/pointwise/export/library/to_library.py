@@ -126,6 +126,7 @@ def to_library(
 
 def _plan(model: Any, name: str, example: Any, *, pixels: bool, dtype: str) -> Any:
     """How to make the library for a target, and how to prove it."""
+    making.ctype(dtype)
     if isinstance(model, TableEstimator):
         check_is_fitted(model, "network_")
         if pixels:
@@ -165,4 +166,6 @@ def _rows(example: Any, chain: Chain) -> Any:
     rows = np.asarray(values)
     if rows.ndim != 2 or rows.shape[1] != chain.c_in or not len(rows):
         raise DataError(f"example must be rows (P, {chain.c_in}), got shape {rows.shape}")
+    if rows.dtype.kind not in "biuf":
+        raise DataError(f"example must hold real numbers, got {rows.dtype}")
     return rows
