@@ -18,6 +18,15 @@ MOST_BYTES = 1 << 30
 """Of numbers that one object holds: code reaches them by distances of 32 bits."""
 
 
+REFUSED = (
+    *("ASAN", "CPlusPlusMangling", "CUDA", "CheckUnsafePromises", "D3D12Compute", "Debug"),
+    *("HVX", "HexagonDma", "MSAN", "Metal", "OpenCL", "Profile", "ProfileByTimer"),
+    *("SanitizerCoverage", "TSAN", "TraceLoads", "TracePipeline", "TraceRealizations"),
+    *("TraceStores", "UserContext", "Vulkan", "WebGPU"),
+)
+"""Of a target, in Halide's names: what calls Halide's own library, or is called in another way."""
+
+
 @dataclass(frozen=True)
 class Function:
     """One function and the object that holds it, as C calls it: ``int NAME(x, out)``.
@@ -75,8 +84,8 @@ def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "hos
         The objects.
 
     Raises:
-        DataError: If Halide is not installed, does not know the target or has no code for it, or
-            the chains hold more numbers than an object can.
+        DataError: If Halide is not installed, does not know the target or has no code for it that
+            needs nothing else, or the chains hold more numbers than an object can.
         UnsupportedError: If a chain cannot be one pipeline, with the reason.
 
     Example:
@@ -128,6 +137,12 @@ def _target(words: str) -> tuple[str, Any]:
     if not words or target.arch in unknown or target.os in unknown:
         raise DataError(f"the target {words!r} does not name processor, bits and system")
     full, features = target.to_string(), hl.TargetFeature
+    for name in REFUSED:
+        if target.has_feature(getattr(features, name)):
+            raise DataError(
+                f"the target {words!r} has {name}, whose code needs more of Halide than a library "
+                "holds: leave it out"
+            )
     for feature in (features.NoAsserts, features.NoBoundsQuery, features.NoRuntime):
         target = target.with_feature(feature)
     return full, target

@@ -293,6 +293,9 @@ def test_a_network_that_is_no_chain_says_why(tmp_path):
     [
         ({"target": "amiga"}, DataError, "'amiga' is no target that Halide knows"),
         ({"target": ""}, DataError, "does not name processor"),
+        ({"target": "x86-64-linux-cuda"}, DataError, "has CUDA, whose code needs more of Halide"),
+        ({"target": "x86-64-linux-user_context"}, DataError, "has UserContext"),
+        ({"target": "x86-64-linux-msan"}, DataError, "has MSAN"),
         ({"target": "riscv-64-linux"}, DataError, "no code for riscv-64-linux: .*vector_bits"),
         ({"dtype": "float16"}, DataError, "the type must be one of float32"),
         ({"dtype": "int64"}, DataError, "the type must be one of float32"),
