@@ -353,6 +353,18 @@ def test_two_libraries_in_one_program(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@needs_compiler
+def test_headers_of_libraries_that_differ_by_case(tmp_path):
+    for name in ("net", "Net"):
+        to_library(MLP([3, 8, 1]), tmp_path / f"of_{name}", name=name)
+    lines = ['#include "of_net/net.h"', '#include "of_Net/Net.h"']
+    calls = "void run(float *x) { net_rows(x, x, 0); Net_rows(x, x, 0); }"
+    (tmp_path / "main.c").write_text("\n".join([*lines, calls, ""]))
+    run = [*compiler(), "-Werror=implicit-function-declaration", "-c", "main.c"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_an_example_is_what_it_is_held_to(tmp_path):
     chain = Chain(2, [Affine(torch.ones(1, 2)), Activation("relu")])
     done = to_library(chain, tmp_path / "net", example=torch.tensor([[1.0, 2.0]]))
