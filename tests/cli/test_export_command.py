@@ -35,6 +35,17 @@ def test_it_is_held_to_rows_of_a_file(home, pointwise):
     assert "prediction: float64 (N,)" in ran.out
 
 
+def test_intervals(home, pointwise):
+    pointwise("fit houses.csv --target price --drop sold --test 0.5 --out small --seed 0")
+    ran = pointwise("export small --out price.onnx --interval 0.5")
+    assert (ran.code, ran.err) == (0, "")
+    for name in ("prediction", "low", "high"):
+        assert f"{name}: float64 (N,)" in ran.out
+    ran = pointwise("export small --library --out price --interval 0.5")
+    assert (ran.code, ran.err) == (0, "")
+    assert "extern const double price_half_width[1];" in Path("price/price.h").read_text()
+
+
 def test_pixels(home, pointwise):
     ran = pointwise("export iris-model --out iris.onnx --pixels")
     assert (ran.code, ran.err) == (0, "")
@@ -107,6 +118,9 @@ def test_a_network_as_a_library(home, pointwise):
         ("nobody --out net.onnx", "MODEL must be a model folder"),
         ("iris-model --out iris.onnx --opset 3", "'--opset'"),
         ("iris-model --out iris", "for a C library give --library"),
+        ("iris-model --out iris.onnx --interval 0.9", "this one classifies"),
+        ("iris-model --out iris.onnx --interval 2", "a share above 0 and below 1"),
+        ("resnet50 --out net.onnx --interval 0.9", "--interval: for model folders only"),
         ("iris-model --out iris.onnx --target arm-64-android", "--target: of a library"),
         ("iris-model --out iris.onnx --library", "is called like an ONNX file"),
         ("iris-model --out iris-model --library", "would replace a file of the model"),

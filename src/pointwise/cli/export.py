@@ -12,6 +12,7 @@ import typer
 
 from pointwise.cli import networks, options
 from pointwise.cli.images import refuse_given
+from pointwise.cli.maps import check_interval
 from pointwise.cli.tables import read_for_model
 from pointwise.cli.words import print_json, print_line
 from pointwise.errors import DataError
@@ -54,6 +55,14 @@ def export(
             "predict each pixel.",
         ),
     ] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Of a model of numbers: tell the interval that this share of the true values lies "
+            "in, too, such as 0.9. Its width comes of the test rows.",
+        ),
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option(
@@ -112,9 +121,10 @@ def export(
         refuse_given(of_data, "of the rows of --data")
     if Path(model).is_dir():
         refuse_given({"--input": on, "--weights": weights}, "a model folder has its own")
-        done = _of_folder(Path(model), out, data, reading, write, pixels=pixels)
+        done = _of_folder(Path(model), out, data, reading, write, pixels=pixels, interval=interval)
     else:
-        refuse_given({"--data": data, "--pixels": pixels or None}, "for model folders only")
+        of_folders = {"--data": data, "--pixels": pixels or None, "--interval": interval}
+        refuse_given(of_folders, "for model folders only")
         if library:
             refuse_given({"--input": on}, "of ONNX files: a library takes any number of positions")
         done = _of_network(model, on, weights, write, library=library)
@@ -156,6 +166,7 @@ def _of_folder(
     write: Callable[..., "Library | OnnxFile"],
     *,
     pixels: bool,
+    interval: float | None,
 ) -> "Library | OnnxFile":
     from pointwise.estimators import ImageClassifier, Segmenter, load
     from pointwise.modelfiles import read_config
@@ -167,7 +178,12 @@ def _of_folder(
     if of_images or pixels:
         refuse_given({"--data": data}, "rows to check with, and this takes images: some are drawn")
     if of_images:
-        refuse_given({"--pixels": pixels or None}, "for models of tables, and this is of images")
+        of_tables = {"--pixels": pixels or None, "--interval": interval}
+        refuse_given(of_tables, "for models of tables, and this is of images")
+    if interval is not None:
+        known, classifies = (hasattr(estimator, n) for n in ("held_out_errors_", "classes_"))
+        check_interval(interval, known=known, classifies=classifies)
+        write = partial(write, interval=interval)
     if data is None:
         return write(estimator, pixels=pixels)
     targets = read_config(folder)["targets"]

@@ -239,6 +239,23 @@ def test_numbers_of_pixels(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("pixels", [False, True])
+def test_half_width_of_intervals(targets, pixels, tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(200, 3)), columns=["a", "b", "c"])
+    y = X[["a", "b"]].to_numpy()[:, :targets] + rng.normal(size=(200, targets))
+    y = y[:, 0] if targets == 1 else y
+    model = PointwiseRegressor(**FEW).fit(X[:120], y[:120]).calibrate(X[120:], y[120:])
+    done = to_library(model, tmp_path / "m", interval=0.8, pixels=pixels)
+    assert done.largest_difference < 1e-5
+    told = (ctypes.c_double * targets).in_dll(loaded(done), "m_half_width")
+    ends = model.predict_interval(X[:1], 0.8).reshape(targets, 2)
+    np.testing.assert_allclose(np.array(told), (ends[:, 1] - ends[:, 0]) / 2, rtol=1e-6)
+    header = (tmp_path / "m" / "m.h").read_text()
+    assert "A share of 0.8 of the true values" in header
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float64"])
 def test_types_of_bands(dtype, tmp_path):
     rng = np.random.default_rng(0)

@@ -7,8 +7,10 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+import torch
 from exported import mixed_table, run
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import NotFittedError
 
 from pointwise.errors import DataError, DifferenceError
 from pointwise.estimators import PointwiseClassifier, PointwiseRegressor, load, save
@@ -253,3 +255,32 @@ def test_no_such_folder_and_no_such_package(classifier, tmp_path, monkeypatch):
 def test_not_a_model(tmp_path):
     with pytest.raises(TypeError, match="a fitted estimator of this package or a torch"):
         to_onnx("resnet50", tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_intervals_of_a_calibrated_regression(targets, tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(200, 3)), columns=["a", "b", "c"])
+    y = 1e6 + 100 * X[["a", "b"]].to_numpy()[:, :targets] + rng.normal(size=(200, targets))
+    y = y[:, 0] if targets == 1 else y
+    model = PointwiseRegressor(members=2, max_epochs=3, random_state=0).fit(X[:120], y[:120])
+    with pytest.raises(NotFittedError, match="call 'calibrate'"):
+        to_onnx(model, tmp_path / "m.onnx", interval=0.9)
+    model.calibrate(X[120:], y[120:])
+    for pixels in (False, True):
+        done = to_onnx(model, tmp_path / "m.onnx", interval=0.9, pixels=pixels)
+        assert [port.name for port in done.outputs] == ["prediction", "low", "high"]
+    to_onnx(model, tmp_path / "m.onnx", interval=0.8)
+    found = run(tmp_path / "m.onnx", onnx_inputs(model, X))
+    ends = np.stack([found["low"], found["high"]], -1)
+    np.testing.assert_allclose(ends, model.predict_interval(X, 0.8), rtol=1e-7)
+    with pytest.raises(DataError, match=r"a coverage of 0\.999 needs"):
+        to_onnx(model, tmp_path / "m.onnx", interval=0.999)
+
+
+def test_only_regressions_have_intervals(classifier, tmp_path):
+    with pytest.raises(DataError, match="a classifier has no interval"):
+        to_onnx(classifier, tmp_path / "m.onnx", interval=0.9)
+    with pytest.raises(DataError, match="interval= is for calibrated regressions"):
+        to_onnx(torch.nn.Linear(2, 1), tmp_path / "m.onnx", example=torch.ones(3, 2), interval=0.9)
+    assert not (tmp_path / "m.onnx").exists()

@@ -10,6 +10,7 @@ import numpy as np
 from pointwise.data.coding import LARGEST
 from pointwise.errors import DataError
 from pointwise.estimators.base import TableEstimator
+from pointwise.export.expected import half_widths
 from pointwise.export.inputs import takes_rows
 from pointwise.export.library import columns as c_columns
 from pointwise.export.library.chains import table_chain
@@ -140,13 +141,16 @@ def of_chain(chain: Chain, name: str, title: str, dtype: str, target: str) -> So
     return _sources("network", name, f"{title}: {chain.describe()}", code, declarations, facts)
 
 
-def of_table(model: TableEstimator, name: str, target: str) -> Sources:
+def of_table(
+    model: TableEstimator, name: str, target: str, interval: float | None = None
+) -> Sources:
     """The library of a fitted estimator of tables, for rows.
 
     Args:
         model: The estimator.
         name: Of its functions.
         target: What to compile for.
+        interval: Coverage of the intervals whose half width it tells, or ``None``.
 
     Returns:
         The library.
@@ -175,10 +179,12 @@ def of_table(model: TableEstimator, name: str, target: str) -> Sources:
         "dates": any(column.kind == "date" for column in coding.numbers),
         "number": "count",
     }
-    return _of_estimator(model, "table", name, predict, facts, target)
+    return _of_estimator(model, "table", name, predict, facts, target, interval)
 
 
-def of_pixels(model: TableEstimator, name: str, dtype: str, target: str) -> Sources:
+def of_pixels(
+    model: TableEstimator, name: str, dtype: str, target: str, interval: float | None = None
+) -> Sources:
     """The library of a fitted estimator of tables, for images whose bands are its columns.
 
     Args:
@@ -186,6 +192,7 @@ def of_pixels(model: TableEstimator, name: str, dtype: str, target: str) -> Sour
         name: Of its functions.
         dtype: Type of the bands.
         target: What to compile for.
+        interval: Coverage of the intervals whose half width it tells, or ``None``.
 
     Returns:
         The library.
@@ -223,7 +230,7 @@ def of_pixels(model: TableEstimator, name: str, dtype: str, target: str) -> Sour
         "largest": repr(LARGEST),
         "number": "pixels",
     }
-    return _of_estimator(model, "pixels", name, predict, facts, target)
+    return _of_estimator(model, "pixels", name, predict, facts, target, interval)
 
 
 def _of_estimator(
@@ -233,6 +240,7 @@ def _of_estimator(
     predict: str,
     facts: dict[str, Any],
     target: str,
+    interval: float | None,
 ) -> Sources:
     chain = simplify(table_chain(model))
     layout = Layout("float32", False, False, False, few=True)  # of many as fast, of one twice
@@ -248,6 +256,8 @@ def _of_estimator(
         "targets": getattr(model, "target_names_", None) or _target_names(model),
         "scale": [repr(float(v)) for v in scale.scale],
         "shift": [repr(float(v)) for v in scale.shift],
+        "interval": interval,
+        "half": [repr(half) for half in half_widths(model, interval)],
         "fewest": fewest,
         "block": block,
         "heap": 4 * block * (chain.c_in + chain.c_out) > ON_STACK,

@@ -87,13 +87,16 @@ def of_chain(chain: Chain, name: str, dtype: str, example: NDArray[Any] | None) 
     return prove
 
 
-def of_table(model: TableEstimator, name: str, example: Any) -> Prove:
+def of_table(
+    model: TableEstimator, name: str, example: Any, interval: float | None = None
+) -> Prove:
     """How far the library of an estimator is from its predictions for rows.
 
     Args:
         model: The estimator.
         name: Of the functions.
         example: Rows, or ``None`` for drawn ones.
+        interval: Coverage of the intervals whose half width it tells, or ``None``.
 
     Returns:
         The measure.
@@ -102,14 +105,18 @@ def of_table(model: TableEstimator, name: str, example: Any) -> Prove:
     def prove(library: ctypes.CDLL) -> float:
         drawn = drawn_inputs(model)
         return max(
-            rows_differ(model, rows, _numbers(model))(run_table(library, name, model, rows))
+            rows_differ(model, rows, _numbers(model), interval)(
+                _with_ends(run_table(library, name, model, rows), library, name, interval)
+            )
             for rows in (drawn if example is None else example, drawn[:1])
         )
 
     return prove
 
 
-def of_pixels(model: TableEstimator, name: str, dtype: str, example: Any) -> Prove:
+def of_pixels(
+    model: TableEstimator, name: str, dtype: str, example: Any, interval: float | None = None
+) -> Prove:
     """How far the library of an estimator is from its maps.
 
     Args:
@@ -117,6 +124,7 @@ def of_pixels(model: TableEstimator, name: str, dtype: str, example: Any) -> Pro
         name: Of the functions.
         dtype: Type of the bands.
         example: Rasters ``(B, H, W)`` or ``(N, B, H, W)``, or ``None`` for drawn ones.
+        interval: Coverage of the intervals whose half width it tells, or ``None``.
 
     Returns:
         The measure.
@@ -130,10 +138,24 @@ def of_pixels(model: TableEstimator, name: str, dtype: str, example: Any) -> Pro
             for some in (values, values[:, :1, :1]):
                 outputs = run_pixels(library, name, model, some.reshape(len(some), -1))
                 as_maps = [out.reshape(1, *out.shape[:-1], *some.shape[1:]) for out in outputs]
-                found.append(maps_differ(model, some[None], _numbers(model))(as_maps))
+                ends = _with_ends(as_maps, library, name, interval)
+                found.append(maps_differ(model, some[None], _numbers(model), interval)(ends))
         return max(found)
 
     return prove
+
+
+def _with_ends(
+    outputs: list[NDArray[Any]], library: ctypes.CDLL, name: str, interval: float | None
+) -> list[NDArray[Any]]:
+    """Predictions, and the ends of their intervals if the library tells how wide these are."""
+    if interval is None:
+        return outputs
+    values = outputs[0]
+    targets = values.shape[1] if values.ndim > 1 else 1
+    told = (ctypes.c_double * targets).in_dll(library, f"{name}_half_width")
+    half = np.array(told).reshape(-1, *[1] * (values.ndim - 2))  # along the axis of the targets
+    return [values, values - half, values + half]
 
 
 def _as_type(bands: NDArray[Any], dtype: str) -> NDArray[Any]:

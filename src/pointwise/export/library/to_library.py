@@ -61,6 +61,7 @@ def to_library(
     name: str | None = None,
     example: Any = None,
     pixels: bool = False,
+    interval: float | None = None,
     dtype: str = "float32",
     target: str = HOST,
 ) -> Library:
@@ -80,6 +81,8 @@ def to_library(
             rasters ``(B, H, W)`` or ``(N, B, H, W)`` for ``pixels``, rows ``(P, C)`` for a network.
         pixels: Of an estimator: whether to take images whose bands are the columns, as
             ``predict_map`` does, and not rows.
+        interval: Of a calibrated regression: the share of true values that are to lie in their
+            intervals, 0.9 say, whose half width ``NAME_half_width`` tells.
         dtype: Type of the inputs of a network, and of the bands for ``pixels``: float32, or
             float64, uint8, int8, uint16, int16 or int32.
         target: Processor and system to compile for, in Halide's words, ``"arm-64-android"`` or
@@ -93,7 +96,7 @@ def to_library(
             network is no chain of 1x1s, a raster cannot have the columns, or the folder cannot be
             written.
         DifferenceError: If the library computes something else; nothing is written then.
-        NotFittedError: If the estimator is not fitted.
+        NotFittedError: If the estimator is not fitted, or for an interval not calibrated.
         TypeError: If the model is none of these.
 
     Example:
@@ -108,7 +111,7 @@ def to_library(
     if folder.exists() and not folder.is_dir():
         raise DataError(f"cannot write into {folder}: it is a file; a library is a folder")
     name = library_name(folder.absolute().name if name is None else name)
-    make, prove = _plan(model, name, example, pixels=pixels, dtype=dtype)
+    make, prove = _plan(model, name, example, pixels=pixels, interval=interval, dtype=dtype)
     here = make(HOST)
     difference, reason = proving.proved(here.files, prove)
     notes = [f"not run: {reason}"] if reason else []
@@ -124,22 +127,26 @@ def to_library(
     return Library(folder, tuple(made.files), made.declarations, target, difference, tuple(notes))
 
 
-def _plan(model: Any, name: str, example: Any, *, pixels: bool, dtype: str) -> Any:
+def _plan(
+    model: Any, name: str, example: Any, *, pixels: bool, interval: float | None, dtype: str
+) -> Any:
     """How to make the library for a target, and how to prove it."""
     making.ctype(dtype)
     if isinstance(model, TableEstimator):
         check_is_fitted(model, "network_")
         if pixels:
             return (
-                lambda target: making.of_pixels(model, name, dtype, target),
-                proving.of_pixels(model, name, dtype, example),
+                lambda target: making.of_pixels(model, name, dtype, target, interval),
+                proving.of_pixels(model, name, dtype, example, interval),
             )
         if dtype != "float32":
             raise DataError("the type is for networks and pixels: rows hold numbers in double")
         return (
-            lambda target: making.of_table(model, name, target),
-            proving.of_table(model, name, example),
+            lambda target: making.of_table(model, name, target, interval),
+            proving.of_table(model, name, example, interval),
         )
+    if interval is not None:
+        raise DataError("interval= is for calibrated regressions of tables")
     if pixels:
         raise DataError("pixels=True is for estimators of tables, whose columns become bands")
     if isinstance(model, ImageEstimator):

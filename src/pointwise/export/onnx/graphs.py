@@ -21,24 +21,35 @@ class TableGraph(nn.Module):
         network: The trained network.
         classes: Number of classes of a classifier; ``None`` for a regression.
         single: Whether a regression's predictions have no axis of targets.
+        half: How far intervals reach to both sides of a prediction, for each target.
 
     Shape:
         One tensor ``(N, 1)`` for each column that is used, in the order of the training table:
         numbers in float64 with NaN for what is missing, dates in microseconds since 1970 in int64,
         of categories the codes of their levels. To predictions ``(N,)`` or ``(N, targets)`` in
-        float64, or class numbers ``(N,)`` and probabilities ``(N, K)``.
+        float64, and the lower and upper ends of intervals if any, or class numbers ``(N,)`` and
+        probabilities ``(N, K)``.
     """
 
+    half_width: Tensor
+
     def __init__(
-        self, coding: TableCoding, network: TableNetwork, classes: int | None, *, single: bool
+        self,
+        coding: TableCoding,
+        network: TableNetwork,
+        classes: int | None,
+        *,
+        single: bool,
+        half: Sequence[float] = (),
     ) -> None:
         super().__init__()
+        self.register_buffer("half_width", torch.tensor(half, dtype=torch.float64))
         self.network, self.classes, self.single = network, classes, single
         self.columns = tuple(c for c in coding.columns if not c.ignored)
         kept = [column.name for column in self.columns]
         self.order = [kept.index(c.name) for c in (*coding.numbers, *coding.categories)]
 
-    def forward(self, *columns: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         """Predict."""
         dtype = self.network.weight.dtype
         coded = [_channels(self.columns[i], columns[i]).to(dtype) for i in self.order]
@@ -50,7 +61,8 @@ class TableGraph(nn.Module):
             return shares.argmax(1), shares
         scale = self.network.scale  # in float64: float32 has no target like 1e9 + 1
         values: Tensor = (members.double() * scale.scale.double() + scale.shift.double()).mean(1)
-        return values[:, 0] if self.single else values
+        ends = _with_ends(values, self.half_width)
+        return tuple(end[:, 0] if self.single else end for end in ends)
 
 
 class ArrayGraph(nn.Module):
@@ -68,11 +80,9 @@ class ArrayGraph(nn.Module):
         super().__init__()
         self.table, self.used = table, tuple(used)
 
-    def forward(self, rows: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Predict."""
-        predicted: Tensor | tuple[Tensor, Tensor] = self.table(
-            *(rows[:, i : i + 1] for i in self.used)
-        )
+        predicted: tuple[Tensor, ...] = self.table(*(rows[:, i : i + 1] for i in self.used))
         return predicted
 
 
@@ -81,19 +91,24 @@ class PixelGraph(nn.Module):
 
     Args:
         model: The model as a map takes it.
+        half: How far intervals reach to both sides of a prediction, for each target.
 
     Shape:
         ``(N, B, H, W)`` in float32, the columns of the training table as bands, to predictions
-        ``(N, targets, H, W)``, or class numbers ``(N, H, W)`` and probabilities ``(N, K, H, W)``.
-        Predictions and probabilities are NaN where a map would have nodata.
+        ``(N, targets, H, W)``, and the lower and upper ends of intervals if any, or class numbers
+        ``(N, H, W)`` and probabilities ``(N, K, H, W)``. Predictions and probabilities are NaN
+        where a map would have nodata.
     """
 
-    def __init__(self, model: PixelModel) -> None:
+    half_width: Tensor
+
+    def __init__(self, model: PixelModel, half: Sequence[float] = ()) -> None:
         super().__init__()
+        self.register_buffer("half_width", torch.tensor(half, dtype=torch.float32)[:, None, None])
         self.network, self.model = model.network, model
         self.levels = {b.name: Levels(b.name, b.levels) for b in model.used if b.levels}
 
-    def forward(self, bands: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, bands: Tensor) -> tuple[Tensor, ...]:
         """Predict."""
         place = {band.name: i for i, band in enumerate(self.model.bands)}
         used = [bands.narrow(1, place[band.name], 1) for band in self.model.used]
@@ -104,7 +119,8 @@ class PixelGraph(nn.Module):
         empty = (gone[:, needed].any(1) | gone.all(1))[:, None]
         members = self.network(torch.cat(coded, 1)).unflatten(1, (self.model.members, -1))
         if self.model.classes is None:
-            return torch.where(empty, float("nan"), members.mean(1))
+            values = torch.where(empty, float("nan"), members.mean(1))
+            return _with_ends(values, self.half_width)
         shares = members.softmax(2).mean(1)
         return shares.argmax(1), torch.where(empty, float("nan"), shares)
 
@@ -139,6 +155,11 @@ class ImageGraph(nn.Module):
         """Predict."""
         shares = self.network(images).softmax(1)
         return shares.argmax(1), shares
+
+
+def _with_ends(values: Tensor, half_width: Tensor) -> tuple[Tensor, ...]:
+    """Predictions, and the ends of their intervals if there are any."""
+    return (values, values - half_width, values + half_width) if len(half_width) else (values,)
 
 
 def _less(values: Tensor, offset: float) -> Tensor:

@@ -19,7 +19,7 @@ from pointwise.estimators.backbones import check_size
 from pointwise.estimators.base import TableEstimator
 from pointwise.estimators.image_base import ImageEstimator
 from pointwise.export.differences import classes_differ, numbers_differ
-from pointwise.export.expected import TOLERANCE, maps_differ, rows_differ
+from pointwise.export.expected import TOLERANCE, half_widths, maps_differ, rows_differ
 from pointwise.export.inputs import (
     BANDS,
     IMAGES,
@@ -79,18 +79,22 @@ class Made:
             yield port.name, "text" if text else str(dtype), shape
 
 
-def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
+def of_table(
+    model: TableEstimator, example: Any, opset: int | None, interval: float | None = None
+) -> Made:
     """The graph of a fitted estimator of tables.
 
     Args:
         model: The estimator.
         example: Rows to check it with, or ``None`` for drawn ones.
         opset: Version of the operators, or ``None``.
+        interval: Coverage of the intervals whose ends it gives, too, or ``None``.
 
     Returns:
         The graph, checked.
     """
     check_is_fitted(model, "network_")
+    half = half_widths(model, interval)
     classes = getattr(model, "classes_", None)
     network = copy.deepcopy(model.network_).cpu().eval()
     table = TableGraph(
@@ -98,11 +102,12 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
         network,
         None if classes is None else len(classes),
         single=getattr(model, "single_target_", False),
+        half=half,
     )
     drawn = drawn_inputs(model)
     rows = drawn if example is None else example
     feeds = onnx_inputs(model, drawn)  # many: of one row torch's exporter would take no more
-    outputs = ["prediction"] if classes is None else ["label", "probabilities"]
+    outputs = _outputs(classes, half)
     graph: nn.Module = table
     categories = {column.name: column for column in model.coding_.categories}
     if takes_rows(model):
@@ -120,11 +125,15 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
         outputs=outputs,
         classes=classes,
         made_of=type(model).__name__,
-        facts={"columns": [column.name for column in model.coding_.columns], "targets": targets},
+        facts={
+            "columns": [column.name for column in model.coding_.columns],
+            "targets": targets,
+            "interval": interval,
+        },
     )
 
     def case(rows: Any) -> Case:
-        return Case(onnx_inputs(model, rows), rows_differ(model, rows, classes))
+        return Case(onnx_inputs(model, rows), rows_differ(model, rows, classes, interval))
 
     first = case(rows)
     count = len(next(iter(first.feeds.values())))
@@ -132,13 +141,16 @@ def of_table(model: TableEstimator, example: Any, opset: int | None) -> Made:
     return _checked(made, [first, case(drawn[:1])], TOLERANCE, f"{count:,} {whose}")
 
 
-def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
+def of_pixels(
+    model: TableEstimator, example: Any, opset: int | None, interval: float | None = None
+) -> Made:
     """The graph of a fitted estimator of tables over images whose bands are its columns.
 
     Args:
         model: The estimator.
         example: A raster ``(B, H, W)`` or several ``(N, B, H, W)``, or ``None`` for drawn ones.
         opset: Version of the operators, or ``None``.
+        interval: Coverage of the intervals whose ends it gives, too, or ``None``.
 
     Returns:
         The graph, checked.
@@ -146,13 +158,13 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
     Raises:
         DataError: If a column held dates or texts, or the example has not a band for each column.
     """
-    pixel_model = model.pixel_model()
-    graph = PixelGraph(pixel_model).eval()
+    pixel_model, half = model.pixel_model(), half_widths(model, interval)
+    graph = PixelGraph(pixel_model, half).eval()
     drawn = drawn_bands(model)
     bands = drawn if example is None else checked_bands(model, example).astype(np.float32)
     names = [band.name for band in pixel_model.bands]
     classes = getattr(model, "classes_", None)
-    outputs = ["prediction"] if classes is None else ["label", "probabilities"]
+    outputs = _outputs(classes, half)
     x = torch.from_numpy(drawn)
     made = wrap(
         trace(graph, [x], outputs=outputs, sizes_vary=True, opset=opset),
@@ -160,16 +172,27 @@ def of_pixels(model: TableEstimator, example: Any, opset: int | None) -> Made:
         outputs=outputs,
         classes=classes,
         made_of=type(model).__name__,
-        facts={"bands": names, "targets": pixel_model.targets if classes is None else ()},
+        facts={
+            "bands": names,
+            "targets": pixel_model.targets if classes is None else (),
+            "interval": interval,
+        },
     )
 
     def case(bands: NDArray[Any]) -> Case:
-        return Case({BANDS: bands}, maps_differ(model, bands, classes))
+        return Case({BANDS: bands}, maps_differ(model, bands, classes, interval))
 
     cases = [case(one) for one in (bands, bands[:1, :, :1, :1])]
     cases += [case(other.numpy()) for other in _other_sizes(x[:1])]
     whose = "drawn pixels" if example is None else "pixels"
     return _checked(made, cases, TOLERANCE, f"{bands[:, 0].size:,} {whose}")
+
+
+def _outputs(classes: NDArray[Any] | None, half: Sequence[float]) -> list[str]:
+    """Names of what an estimator of tables gives."""
+    if classes is not None:
+        return ["label", "probabilities"]
+    return ["prediction", "low", "high"] if half else ["prediction"]
 
 
 def of_images(model: ImageEstimator, example: Any, opset: int | None) -> Made:

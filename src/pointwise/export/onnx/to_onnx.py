@@ -72,6 +72,7 @@ def to_onnx(
     *,
     example: Any = None,
     pixels: bool = False,
+    interval: float | None = None,
     opset: int | None = None,
 ) -> OnnxFile:
     """Write a fitted estimator, or a network, as one ONNX file that needs no Python.
@@ -89,6 +90,8 @@ def to_onnx(
         pixels: Of an estimator of tables: whether the file takes images of any size whose bands are
             the columns, ``(N, B, H, W)`` in float32, NaN where a value is missing, and predicts
             each pixel as ``predict_map`` does.
+        interval: Of a calibrated regression of tables: the share of true values that are to lie in
+            their intervals, 0.9 say, whose ends ``low`` and ``high`` become outputs, too.
         opset: Version of the ONNX operators, for a reader that knows older ones only. Default: that
             of torch's exporter.
 
@@ -100,7 +103,7 @@ def to_onnx(
             not there, a network comes without an example, a raster cannot have the columns, or
             torch cannot follow the model.
         DifferenceError: If the file would compute something else; nothing is written then.
-        NotFittedError: If the estimator is not fitted.
+        NotFittedError: If the estimator is not fitted, or for an interval not calibrated.
         TypeError: If the model is neither.
 
     Example:
@@ -120,8 +123,11 @@ def to_onnx(
 
     if pixels and not isinstance(model, TableEstimator):
         raise DataError("pixels=True is for estimators of tables, whose columns become bands")
+    if interval is not None and not isinstance(model, TableEstimator):
+        raise DataError("interval= is for calibrated regressions of tables")
     if isinstance(model, TableEstimator):
-        made = (making.of_pixels if pixels else making.of_table)(model, example, opset)
+        make = making.of_pixels if pixels else making.of_table
+        made = make(model, example, opset, interval)
     elif isinstance(model, ImageEstimator):
         made = making.of_images(model, example, opset)
     elif isinstance(model, nn.Module):
