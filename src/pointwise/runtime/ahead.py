@@ -1,4 +1,4 @@
-"""Chains compiled ahead of time: object code for any processor, which holds their numbers."""
+"""Chains compiled ahead of time: object code for any processor, which holds the numbers."""
 
 import tempfile
 from collections.abc import Mapping
@@ -71,11 +71,12 @@ class ObjectCode:
     allocates: bool
 
 
-def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "host") -> ObjectCode:
-    """Compile chains to objects, without a compiler of C.
+def compile_ahead(chain: Chain, layouts: Mapping[str, Layout], target: str = "host") -> ObjectCode:
+    """Compile a chain to objects, without a compiler of C.
 
     Args:
-        wanted: By the function's name the chain, and how its arrays lie in memory.
+        chain: The chain.
+        layouts: By each function's name how its arrays lie in memory.
         target: The processor and system to compile for, in Halide's words: ``"arm-64-android"``,
             ``"x86-64-linux-avx-avx2-f16c-fma-sse41"``. Default: this machine, with all that its
             processor can do.
@@ -85,14 +86,14 @@ def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "hos
 
     Raises:
         DataError: If Halide is not installed, does not know the target or has no code for it that
-            needs nothing else, or the chains hold more numbers than an object can.
-        UnsupportedError: If a chain cannot be one pipeline, with the reason.
+            needs nothing else, or the chain holds more numbers than an object can.
+        UnsupportedError: If the chain cannot be one pipeline, with the reason.
 
     Example:
         >>> import torch
         >>> from pointwise.functional import Affine
         >>> chain = Chain(3, [Affine(torch.ones(8, 3))])
-        >>> made = compile_ahead({"run": (chain, Layout("float32", True, True, False, True))})
+        >>> made = compile_ahead(chain, {"run": Layout("float32", True, True, False, True)})
         >>> made.functions[0].name, made.allocates
         ('run', False)
     """
@@ -102,9 +103,9 @@ def compile_ahead(wanted: Mapping[str, tuple[Chain, Layout]], target: str = "hos
         raise DataError(NO_HALIDE) from error
     words, aim = _target(target)
     machine = Machine.of(aim)
-    functions = []
-    for name, (chain, layout) in wanted.items():
-        made = build_pipeline(simplify(chain), layout, machine, embedded=True)
+    functions, chain = [], simplify(chain)
+    for name, layout in layouts.items():
+        made = build_pipeline(chain, layout, machine, embedded=True)
         if sum(array.nbytes for array in made.constants) > MOST_BYTES:
             raise DataError("the network holds more numbers than an object file can")
         try:

@@ -84,12 +84,10 @@ class Sources:
     """A library that is not yet written.
 
     Attributes:
-        name: Of its functions and files.
         files: By name what each file holds.
         declarations: What can be called.
     """
 
-    name: str
     files: dict[str, bytes]
     declarations: tuple[str, ...]
 
@@ -282,7 +280,7 @@ def _labels(model: TableEstimator) -> list[str] | None:
 
 def _compiled(chain: Chain, layouts: Mapping[str, Layout], target: str) -> ObjectCode:
     try:
-        return compile_ahead({name: (chain, layout) for name, layout in layouts.items()}, target)
+        return compile_ahead(chain, layouts, target)
     except UnsupportedError as reason:
         raise DataError(f"there is no compiled code for this network: {reason}") from reason
 
@@ -322,4 +320,4 @@ def _sources(
         f"{name}.c": utf8(render(f"{template}.c", facts)),
         **objects,
     }
-    return Sources(name, files, declarations)
+    return Sources(files, declarations)

@@ -1,6 +1,8 @@
 """Write a model as a library for programs in C, and in whatever else calls C."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +113,13 @@ def to_library(
     if folder.exists() and not folder.is_dir():
         raise DataError(f"cannot write into {folder}: it is a file; a library is a folder")
     name = library_name(folder.absolute().name if name is None else name)
-    make, prove = _plan(model, name, example, pixels=pixels, interval=interval, dtype=dtype)
-    here = make(HOST)
+    build, prove = _plan(model, name, example, pixels=pixels, interval=interval, dtype=dtype)
+    here = build(HOST)
     difference, reason = proving.proved(here.files, prove)
     notes = [f"not run: {reason}"] if reason else []
     if target != HOST:
         notes.append(f"the files are for {target}: what was run here was compiled for this machine")
-    made = here if target == HOST else make(target)
+    made = here if target == HOST else build(target)
     try:
         with replace_folder(folder) as work:
             for file, data in made.files.items():
@@ -129,22 +131,18 @@ def to_library(
 
 def _plan(
     model: Any, name: str, example: Any, *, pixels: bool, interval: float | None, dtype: str
-) -> Any:
-    """How to make the library for a target, and how to prove it."""
+) -> tuple[Callable[[str], making.Sources], proving.Prove]:
+    """How to build the library for a target, and how to prove it."""
     making.ctype(dtype)
     if isinstance(model, TableEstimator):
         check_is_fitted(model, "network_")
         if pixels:
-            return (
-                lambda target: making.of_pixels(model, name, dtype, target, interval),
-                proving.of_pixels(model, name, dtype, example, interval),
-            )
+            build = partial(making.of_pixels, model, name, dtype, interval=interval)
+            return build, proving.of_pixels(model, name, dtype, example, interval)
         if dtype != "float32":
             raise DataError("the type is for networks and pixels: rows hold numbers in double")
-        return (
-            lambda target: making.of_table(model, name, target, interval),
-            proving.of_table(model, name, example, interval),
-        )
+        build = partial(making.of_table, model, name, interval=interval)
+        return build, proving.of_table(model, name, example, interval)
     if interval is not None:
         raise DataError("interval= is for calibrated regressions of tables")
     if pixels:
@@ -162,10 +160,8 @@ def _plan(
     chain = network_chain(model)
     rows = None if example is None else _rows(example, chain)
     title = "Chain" if isinstance(model, Chain) else type(model).__name__
-    return (
-        lambda target: making.of_chain(chain, name, title, dtype, target),
-        proving.of_chain(chain, name, dtype, rows),
-    )
+    build = partial(making.of_chain, chain, name, title, dtype)
+    return build, proving.of_chain(chain, name, dtype, rows)
 
 
 def _rows(example: Any, chain: Chain) -> Any:
