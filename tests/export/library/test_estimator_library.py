@@ -293,6 +293,9 @@ def test_what_cannot_be(frame, prices, tmp_path):
     zero = frame.assign(**{"class": np.where(frame["area m2"] > 4e9, "a\0b", "c")})
     with pytest.raises(DataError, match="'class' has a level with a zero byte"):
         to_library(PointwiseRegressor(**FEW).fit(zero, prices), tmp_path / "houses")
+    labels = np.where(prices > np.median(prices), "a\0b", "c")
+    with pytest.raises(DataError, match=r"class 'a.x00b' has a zero byte"):
+        to_library(PointwiseClassifier(**FEW).fit(frame, labels), tmp_path / "houses")
     images = np.zeros((8, 8, 8), np.uint8)
     images[:4] = 255
     reader = ImageClassifier(max_epochs=1, random_state=0).fit(images, [0] * 4 + [1] * 4)

@@ -275,7 +275,13 @@ def _target_names(model: TableEstimator) -> list[str]:
 def _labels(model: TableEstimator) -> list[str] | None:
     """The classes of a classifier as text."""
     classes = getattr(model, "classes_", None)
-    return None if classes is None else [str(label) for label in classes.tolist()]
+    if classes is None:
+        return None
+    labels = [str(label) for label in classes.tolist()]
+    for label in labels:
+        if "\0" in label:
+            raise DataError(f"class {label!r} has a zero byte, which ends texts in C: rename it")
+    return labels
 
 
 def _compiled(chain: Chain, layouts: Mapping[str, Layout], target: str) -> ObjectCode:

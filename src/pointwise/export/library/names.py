@@ -32,8 +32,8 @@ _HEADERS = """
     stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time
     uchar wchar wctype
 """
-HEADERS = frozenset(_HEADERS.split())
-"""Headers of C, which a library's header must not be taken for."""
+KNOWN_FILES = frozenset([*_HEADERS.split(), "main"])
+"""Headers of C, and a program's own file, which those of a library must not be taken for."""
 
 
 def identifier(text: str) -> str:
@@ -62,14 +62,14 @@ def library_name(text: str) -> str:
         text: Its name elsewhere.
 
     Returns:
-        A name that no header of C has.
+        A name that no header of C has, nor a program.
 
     Example:
         >>> library_name("my-net"), library_name("string")
         ('my_net', 'string_')
     """
     name = identifier(text)
-    return f"{name}_" if name.lower() in HEADERS else name
+    return f"{name}_" if name.lower() in KNOWN_FILES else name
 
 
 def identifiers(texts: Iterable[str]) -> list[str]:
