@@ -171,6 +171,13 @@ def test_the_file_is_valid_and_says_what_it_is(exported):
     assert told["classes"] == '["old", "young"]'
 
 
+def test_the_same_model_gives_the_same_bytes_without_lines_of_code(classifier, exported, tmp_path):
+    again = to_onnx(classifier, tmp_path / "again.onnx").path.read_bytes()
+    assert again == exported.path.read_bytes()
+    for private in (b"stack_trace", b"forward", b".py", b"pointwise.nn"):
+        assert private not in again
+
+
 def test_older_operators(classifier, frame, tmp_path):
     done = to_onnx(classifier, tmp_path / "m.onnx", opset=18)
     versions = {one.domain: one.version for one in onnx.load(done.path).opset_import}

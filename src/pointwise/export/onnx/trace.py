@@ -1,7 +1,8 @@
 """Modules to ONNX graphs, by torch's exporter."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import onnx
@@ -34,7 +35,8 @@ def trace(
         opset: Version of the operators. Default: the exporter's.
 
     Returns:
-        The graph, with all names inside beginning with ``INSIDE``.
+        The graph, with all names inside beginning with ``INSIDE``, and nothing of the code that it
+        was traced from.
 
     Raises:
         DataError: If the module cannot be followed.
@@ -66,10 +68,32 @@ def trace(
             "cannot"
         )
     made: onnx.ModelProto = onnx.compose.add_prefix(program.model_proto, INSIDE)
+    _forget_sources(made)
     version = next(one.version for one in made.opset_import if not one.domain)
     if opset not in (None, version):
         raise DataError(f"opset {opset} cannot be written, {version} can: give from 18 on, or none")
     return made
+
+
+def _forget_sources(made: onnx.ModelProto) -> None:
+    """Drop what the exporter notes of every part: lines of the user's code, paths on this machine.
+
+    Files are for others; numbers in these notes also differ from one export to the next.
+    """
+    for part in (made, *_parts(made.graph), *chain.from_iterable(map(_parts, made.functions))):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _parts(whole: onnx.GraphProto | onnx.FunctionProto) -> Iterator[Any]:
+    """A graph or a function, and all that it holds, also within its branches and loops."""
+    yield from (whole, *whole.value_info, *whole.node)
+    if isinstance(whole, onnx.GraphProto):
+        yield from (*whole.input, *whole.output, *whole.initializer)
+    for attribute in chain.from_iterable(node.attribute for node in whole.node):
+        own = [attribute.g] if attribute.HasField("g") else []
+        for graph in (*own, *attribute.graphs):
+            yield from _parts(graph)
 
 
 def _is_bounded(upper: str) -> bool:
