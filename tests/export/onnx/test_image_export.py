@@ -202,6 +202,18 @@ def test_a_network_that_cannot_be_followed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Chooses(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
+
+
+def test_branches_of_a_graph_see_the_values_around_them(tmp_path):
+    done = to_onnx(Chooses(), tmp_path / "m.onnx", example=torch.ones(2, 4))
+    for x in (np.ones((3, 4), np.float32), -np.ones((3, 4), np.float32)):
+        np.testing.assert_array_equal(run(done.path, {"input": x})["output"], x + np.sign(x))
+    assert b".py" not in done.path.read_bytes()
+
+
 def test_pixels_are_of_tables(tmp_path):
     with pytest.raises(DataError, match="pixels=True is for estimators of tables"):
         to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx", example=torch.ones(2, 3), pixels=True)

@@ -1,8 +1,7 @@
 """Modules to ONNX graphs, by torch's exporter."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -67,33 +66,41 @@ def trace(
             f"{type(module).__name__} computes something else from some size on, which one graph "
             "cannot"
         )
-    made: onnx.ModelProto = onnx.compose.add_prefix(program.model_proto, INSIDE)
-    _forget_sources(made)
+    made = _cleaned(program)
     version = next(one.version for one in made.opset_import if not one.domain)
     if opset not in (None, version):
         raise DataError(f"opset {opset} cannot be written, {version} can: give from 18 on, or none")
     return made
 
 
-def _forget_sources(made: onnx.ModelProto) -> None:
-    """Drop what the exporter notes of every part: lines of the user's code, paths on this machine.
+def _cleaned(program: torch.onnx.ONNXProgram) -> onnx.ModelProto:
+    """The graph with names of ours, and without what the exporter notes of every part.
 
-    Files are for others; numbers in these notes also differ from one export to the next.
+    Those notes hold lines of the user's code and paths on this machine, but files are for others;
+    numbers in them also differ from one export to the next.
+
+    Returns:
+        The graph.
     """
-    for part in (made, *_parts(made.graph), *chain.from_iterable(map(_parts, made.functions))):
-        del part.metadata_props[:]
-        part.doc_string = ""
+    model = program.model
+    for part in (model, *model.graphs(), *model.functions.values()):
+        _forget(part)
+    for graph in model.graphs():  # those of branches, too: these see names around them
+        for node in graph:
+            _forget(node)
+        made = (value for node in graph for value in node.outputs)
+        for value in list(dict.fromkeys((*graph.inputs, *graph.initializers.values(), *made))):
+            _forget(value)
+            if value.name:
+                value.name = INSIDE + value.name
+    for node in (node for function in model.functions.values() for node in function):
+        _forget(node)
+    return program.model_proto
 
 
-def _parts(whole: onnx.GraphProto | onnx.FunctionProto) -> Iterator[Any]:
-    """A graph or a function, and all that it holds, also within its branches and loops."""
-    yield from (whole, *whole.value_info, *whole.node)
-    if isinstance(whole, onnx.GraphProto):
-        yield from (*whole.input, *whole.output, *whole.initializer)
-    for attribute in chain.from_iterable(node.attribute for node in whole.node):
-        own = [attribute.g] if attribute.HasField("g") else []
-        for graph in (*own, *attribute.graphs):
-            yield from _parts(graph)
+def _forget(part: Any) -> None:
+    part.doc_string = None
+    part.metadata_props.clear()
 
 
 def _is_bounded(upper: str) -> bool:
