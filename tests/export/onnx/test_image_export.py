@@ -214,6 +214,15 @@ def test_branches_of_a_graph_see_the_values_around_them(tmp_path):
     assert b".py" not in done.path.read_bytes()
 
 
+def test_weights_that_no_file_holds_are_refused_before_they_are_copied(tmp_path, monkeypatch):
+    from pointwise.export.onnx import trace
+
+    monkeypatch.setattr(trace, "LARGEST", 10_000)
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "model_proto", property(lambda _: 1 / 0))
+    with pytest.raises(DataError, match=r"takes 0.0 GB, and one ONNX file holds 2: compress it"):
+        to_onnx(nn.Linear(100, 30), tmp_path / "m.onnx", example=torch.ones(2, 100))
+
+
 def test_pixels_are_of_tables(tmp_path):
     with pytest.raises(DataError, match="pixels=True is for estimators of tables"):
         to_onnx(nn.Linear(3, 2), tmp_path / "m.onnx", example=torch.ones(2, 3), pixels=True)

@@ -31,15 +31,12 @@ from pointwise.export.inputs import (
 )
 from pointwise.export.onnx.checking import Case, largest_difference
 from pointwise.export.onnx.graphs import ArrayGraph, ImageGraph, PixelGraph, TableGraph
-from pointwise.export.onnx.trace import trace
+from pointwise.export.onnx.trace import check_bytes, trace
 from pointwise.export.onnx.wrapping import wrap
 from pointwise.inspection.copying import copy_model
 
 LOOSE = 1e-3
 """What outputs of a network may differ by, of the largest: ONNX Runtime adds up in other orders."""
-
-LARGEST = 2**31
-"""Bytes of a file in the format that ONNX is written in."""
 
 
 @dataclass
@@ -326,11 +323,7 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
 
 
 def _checked(proto: onnx.ModelProto, cases: Sequence[Case], limit: float, on: str) -> Made:
-    if proto.ByteSize() >= LARGEST:
-        raise DataError(
-            f"the model takes {proto.ByteSize() / 1e9:.1f} GB, and one ONNX file holds 2: compress "
-            "it, or export parts of it"
-        )
+    check_bytes(proto.ByteSize())
     data = proto.SerializeToString()
     return Made(proto, data, largest_difference(data, cases, limit), on)
 

@@ -15,6 +15,9 @@ from pointwise.export.onnx.quiet import quiet
 INSIDE = "pointwise:inside/"
 """Begins every name inside the graph, so that columns may be called anything else."""
 
+LARGEST = 2**31
+"""Bytes of a file in the format that ONNX is written in."""
+
 
 def trace(
     module: nn.Module,
@@ -38,7 +41,7 @@ def trace(
         was traced from.
 
     Raises:
-        DataError: If the module cannot be followed.
+        DataError: If the module cannot be followed, or is too large.
     """
     names = [f"input{i}" for i in range(len(example))]
     axes = tuple(_axes(x, sizes_vary) for x in example)
@@ -66,11 +69,29 @@ def trace(
             f"{type(module).__name__} computes something else from some size on, which one graph "
             "cannot"
         )
+    weights = program.model.graph.initializers.values()
+    check_bytes(sum(one.const_value.nbytes for one in weights if one.const_value is not None))
     made = _cleaned(program)
     version = next(one.version for one in made.opset_import if not one.domain)
     if opset not in (None, version):
         raise DataError(f"opset {opset} cannot be written, {version} can: give from 18 on, or none")
     return made
+
+
+def check_bytes(size: int) -> None:
+    """Refuse what no file holds, before it is copied.
+
+    Args:
+        size: Bytes of the weights, or of all.
+
+    Raises:
+        DataError: If they are too many.
+    """
+    if size >= LARGEST:
+        raise DataError(
+            f"the model takes {size / 1e9:.1f} GB, and one ONNX file holds 2: compress it, or "
+            "export parts of it"
+        )
 
 
 def _cleaned(program: torch.onnx.ONNXProgram) -> onnx.ModelProto:
