@@ -191,6 +191,18 @@ def test_networks_need_an_example_that_they_take(tmp_path):
         to_onnx(nn.Flatten(0), tmp_path / "m.onnx", example=(torch.ones(2), torch.ones(2)))
 
 
+def test_a_network_that_works_in_place_leaves_the_example(tmp_path):
+    class Doubles(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mul_(2)
+
+    x = torch.randn(3, 4)
+    before = x.clone()
+    done = to_onnx(Doubles(), tmp_path / "m.onnx", example=x)
+    assert torch.equal(x, before)
+    assert torch.equal(torch.from_numpy(run(done.path, {"input": x.numpy()})["output"]), 2 * x)
+
+
 class Decides(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + 1 if x.sum() > 0 else x - 1

@@ -277,7 +277,7 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
 
     def run(given: Sequence[Tensor]) -> list[NDArray[Any]]:
         with torch.no_grad():
-            found = tree_leaves(network(*given))
+            found = tree_leaves(network(*(x.clone() for x in given)))  # it may work in place
         return [y.numpy() for y in found if isinstance(y, Tensor)]
 
     def case(given: Sequence[Tensor]) -> Case:
@@ -359,7 +359,7 @@ def _other_sizes(x: Tensor) -> list[Tensor]:
 def _takes(network: nn.Module, *inputs: Tensor) -> bool:
     try:
         with torch.no_grad():
-            network(*inputs)
+            network(*(x.clone() for x in inputs))
     except Exception:  # whatever the network raises
         return False
     return True
