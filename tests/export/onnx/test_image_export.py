@@ -203,6 +203,50 @@ def test_a_network_that_works_in_place_leaves_the_example(tmp_path):
     assert torch.equal(torch.from_numpy(run(done.path, {"input": x.numpy()})["output"]), 2 * x)
 
 
+class Sums(nn.Module):
+    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
+        return sum(rest, x)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_inputs_after_the_first(count, tmp_path):
+    example = tuple(torch.randn(2, 3) for _ in range(count))
+    done = to_onnx(Sums(), tmp_path / "m.onnx", example=example)
+    assert [port.shape for port in done.inputs] == [("N", 3)] * count
+    feeds = {port.name: np.ones((5, 3), np.float32) for port in done.inputs}
+    np.testing.assert_array_equal(run(done.path, feeds)["output"], np.full((5, 3), count))
+
+
+class Gives(nn.Module):
+    def __init__(self, what) -> None:
+        super().__init__()
+        self.what = what
+
+    def forward(self, x: Tensor):
+        return self.what(x)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (lambda x: (x, 3.5), "must give tensors, alone or in tuples.* got also float"),
+        (lambda x: (x, x.shape[0]), "must give tensors.* got also int"),
+        (torch.fft.fft, "of type complex64 cannot be checked"),
+        (torch.Tensor.bfloat16, "of type bfloat16 cannot be checked"),
+    ],
+)
+def test_outputs_that_a_file_cannot_give_are_told(what, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        to_onnx(Gives(what), tmp_path / "m.onnx", example=torch.ones(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_networks_are_told(tmp_path):
+    traced = torch.jit.trace(nn.Linear(3, 2), torch.ones(1, 3))
+    with pytest.raises(DataError, match="scripted network: export the one it was made of"):
+        to_onnx(traced, tmp_path / "m.onnx", example=torch.ones(2, 3))
+
+
 class Decides(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + 1 if x.sum() > 0 else x - 1

@@ -258,8 +258,12 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
         The graph, checked.
 
     Raises:
-        DataError: If there is no example, or the network cannot take it.
+        DataError: If there is no example, the network cannot take it, or gives what ONNX cannot.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise DataError(
+            "torch's exporter cannot follow a scripted network: export the one it was made of"
+        )
     inputs = [example] if isinstance(example, Tensor) else example
     if (
         not isinstance(inputs, list | tuple)
@@ -272,13 +276,15 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
         )
     network = copy_model(model).cpu().eval()
     inputs = [x.detach().cpu() for x in inputs]
+    for x in inputs:
+        _as_array(x)
     twice = [torch.cat([x, x]) for x in inputs]
     names = [f"input{i}" if len(inputs) > 1 else "input" for i in range(len(inputs))]
 
     def run(given: Sequence[Tensor]) -> list[NDArray[Any]]:
         with torch.no_grad():
             found = tree_leaves(network(*(x.clone() for x in given)))  # it may work in place
-        return [y.numpy() for y in found if isinstance(y, Tensor)]
+        return [_as_array(y) for y in found if y is not None]
 
     def case(given: Sequence[Tensor]) -> Case:
         feeds = {name: x.numpy() for name, x in zip(names, given, strict=True)}
@@ -307,6 +313,8 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
     try:
         run(inputs)
         run(twice)
+    except DataError:
+        raise
     except Exception as error:  # whatever the network raises
         raise DataError(
             f"{type(model).__name__} cannot take the example, or not twice as many samples along "
@@ -320,6 +328,23 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
     largest = max([*twice, *others], key=lambda x: min(x.shape[2:]))
     larger = [torch.cat([largest, largest])]
     return _of_any_size(make, size)
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    """An input or output of a network, if files and ONNX Runtime can have it."""
+    if not isinstance(value, Tensor):
+        raise DataError(
+            "a network must give tensors, alone or in tuples, lists and dicts, for ONNX, got also "
+            f"{type(value).__name__}: wrap it in a module that gives the tensors"
+        )
+    if value.dtype is torch.bfloat16 or value.is_complex():
+        kind = str(value.dtype).removeprefix("torch.")
+        raise DataError(
+            f"inputs and outputs of type {kind} cannot be checked by ONNX Runtime: export a "
+            "network of float32, with an example of float32"
+        )
+    array: NDArray[Any] = value.numpy()
+    return array
 
 
 def _checked(proto: onnx.ModelProto, cases: Sequence[Case], limit: float, on: str) -> Made:

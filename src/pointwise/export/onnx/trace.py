@@ -1,5 +1,6 @@
 """Modules to ONNX graphs, by torch's exporter."""
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +45,7 @@ def trace(
         DataError: If the module cannot be followed, or is too large.
     """
     names = [f"input{i}" for i in range(len(example))]
-    axes = tuple(_axes(x, sizes_vary) for x in example)
+    axes = [_axes(x, sizes_vary) for x in example]
     try:
         with torch.no_grad(), quiet():
             warnings.simplefilter("ignore")  # the exporter warns of its own parts
@@ -55,7 +56,7 @@ def trace(
                 verbose=False,
                 input_names=names,
                 output_names=None if outputs is None else list(outputs),
-                dynamic_shapes=(axes,) if _takes_any_number(module) else axes,
+                dynamic_shapes=_as_arguments(module, axes),
                 opset_version=opset,
             )
     except Exception as error:  # the exporter has many reasons and classes
@@ -140,6 +141,11 @@ def _axes(x: Tensor, sizes_vary: bool) -> dict[int, Any]:
     return {0: Dim.AUTO} | (dict.fromkeys(range(2, x.ndim), Dim.AUTO) if sizes_vary else {})
 
 
-def _takes_any_number(module: nn.Module) -> bool:
-    """Whether a module takes its inputs as ``*args``, which the exporter describes as one."""
-    return module.forward.__code__.co_flags & 0x04 != 0
+def _as_arguments(module: nn.Module, axes: Sequence[Any]) -> tuple[Any, ...]:
+    """What belongs to each input, as the exporter wants it: all that ``*args`` takes as one."""
+    kinds = [one.kind for one in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return tuple(axes)
+    first = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    rest = tuple(axes[first:])
+    return (*axes[:first], rest) if rest else tuple(axes)
