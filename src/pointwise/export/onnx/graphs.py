@@ -12,6 +12,8 @@ from pointwise.maps.levels import Levels
 from pointwise.nn import TableNetwork
 from pointwise.nn.encoding import UNSEEN
 
+_WIDE = torch.float64
+
 
 class TableGraph(nn.Module):
     """Columns of a table to predictions: offsets, dates and the network of a fitted estimator.
@@ -32,6 +34,7 @@ class TableGraph(nn.Module):
     """
 
     half_width: Tensor
+    offsets: Tensor
 
     def __init__(
         self,
@@ -45,14 +48,25 @@ class TableGraph(nn.Module):
         super().__init__()
         self.register_buffer("half_width", torch.tensor(half, dtype=torch.float64))
         self.network, self.classes, self.single = network, classes, single
-        self.columns = tuple(c for c in coding.columns if not c.ignored)
-        kept = [column.name for column in self.columns]
-        self.order = [kept.index(c.name) for c in (*coding.numbers, *coding.categories)]
+        kept = [column.name for column in coding.columns if not column.ignored]
+        self.numbers = [(c, kept.index(c.name)) for c in coding.numbers]
+        self.categories = [kept.index(c.name) for c in coding.categories]
+        offsets = [offset for column in coding.numbers for offset in _offsets(column)]
+        self.register_buffer("offsets", torch.tensor(offsets if any(offsets) else [], dtype=_WIDE))
 
     def forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         """Predict."""
+        numbers = [part for c, i in self.numbers for part in _channels(c, columns[i])]
+        codes = [columns[i] for i in self.categories]
+        return self.predicted(torch.cat(numbers, 1) if numbers else None, codes)
+
+    def predicted(self, numbers: Tensor | None, codes: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
+        """Predict of all number channels ``(N, C)`` in float64, and the codes of each category."""
         dtype = self.network.weight.dtype
-        coded = [_channels(self.columns[i], columns[i]).to(dtype) for i in self.order]
+        coded = [code.to(dtype) for code in codes]
+        if numbers is not None:
+            less = numbers - self.offsets if len(self.offsets) else numbers
+            coded.insert(0, less.to(dtype))
         members = self.network.scaled(torch.cat(coded, 1)).unflatten(
             1, (self.network.mlp.members, -1)
         )
@@ -78,12 +92,11 @@ class ArrayGraph(nn.Module):
 
     def __init__(self, table: TableGraph, used: Sequence[int]) -> None:
         super().__init__()
-        self.table, self.used = table, tuple(used)
+        self.table, self.used = table, list(used)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Predict."""
-        predicted: tuple[Tensor, ...] = self.table(*(rows[:, i : i + 1] for i in self.used))
-        return predicted
+        return self.table.predicted(rows[:, self.used])
 
 
 class PixelGraph(nn.Module):
@@ -167,11 +180,15 @@ def _less(values: Tensor, offset: float) -> Tensor:
     return values - torch.tensor(offset, dtype=torch.float64) if offset else values
 
 
-def _channels(coding: ColumnCoding, column: Tensor) -> Tensor:
-    """The coded channels of one column ``(N, 1)``, in its precision."""
-    if coding.kind == "category":
-        return column
+def _channels(coding: ColumnCoding, column: Tensor) -> list[Tensor]:
+    """The channels of one column of numbers or dates ``(N, 1)``, in float64, with their offsets."""
     if coding.kind != "date":
-        return _less(column, coding.offset)
-    parts = [(date_part(column, part), part) for part in coding.parts]
-    return torch.cat([_less(v, coding.offset) if p == "elapsed" else v for v, p in parts], 1)
+        return [column]
+    return [date_part(column, part) for part in coding.parts]
+
+
+def _offsets(coding: ColumnCoding) -> list[float]:
+    """What is subtracted from each of these channels."""
+    if coding.kind != "date":
+        return [coding.offset]
+    return [coding.offset if part == "elapsed" else 0.0 for part in coding.parts]
