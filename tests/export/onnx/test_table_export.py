@@ -285,6 +285,14 @@ def test_intervals_of_a_calibrated_regression(targets, tmp_path):
         to_onnx(model, tmp_path / "m.onnx", interval=0.999)
 
 
+def test_columns_called_like_parts_of_the_graph(tmp_path):
+    X = pd.DataFrame({"pointwise:inside/input0": [1.0, 2.0, 3.0, 5.0] * 9, "x": range(36)})
+    model = PointwiseRegressor(members=1, max_epochs=1, random_state=0).fit(X, X["x"])
+    with pytest.raises(DataError, match="column 'pointwise:inside/input0' is called like a part"):
+        to_onnx(model, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_only_regressions_have_intervals(classifier, tmp_path):
     with pytest.raises(DataError, match="a classifier has no interval"):
         to_onnx(classifier, tmp_path / "m.onnx", interval=0.9)

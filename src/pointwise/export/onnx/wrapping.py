@@ -47,7 +47,7 @@ def wrap(
         The whole graph.
 
     Raises:
-        DataError: If an input has no name, or classes are dates.
+        DataError: If an input has no name or one of the graph's own, or classes are dates.
     """
     graph = proto.graph
     traced_in, traced_out = list(graph.input), list(graph.output)
@@ -55,6 +55,8 @@ def wrap(
     for (name, category), port in zip(inputs.items(), traced_in, strict=True):
         if not name:
             raise DataError("a column has no name, and ONNX has no input without one: rename it")
+        if name.startswith(INSIDE):
+            raise DataError(f"column {name!r} is called like a part of the graph: rename it")
         if category is None:
             before.append(helper.make_node("Identity", [name], [port.name]))
             taken.append(_described(name, port))
