@@ -6,7 +6,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pointwise.errors import DifferenceError
+
 Arrays = Sequence[NDArray[Any]]
+
+
+def check_rounding(worst: float, limit: float, what: str) -> float:
+    """Refuse a difference that is more than rounding.
+
+    Args:
+        worst: The largest difference.
+        limit: What is allowed.
+        what: What was run, for the message.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        DifferenceError: If it is larger than the limit, or no number.
+
+    Example:
+        >>> check_rounding(1e-7, 1e-4, "the library")
+        1e-07
+    """
+    if not worst <= limit:
+        raise DifferenceError(
+            f"{what} computes something else: it differs by {worst:.2g}, {limit:.2g} are allowed"
+        )
+    return worst
 
 
 def classes_differ(

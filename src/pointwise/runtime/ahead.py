@@ -11,7 +11,6 @@ from pointwise.runtime.chain import Chain
 from pointwise.runtime.compiled import NO_HALIDE
 from pointwise.runtime.pipeline import build_pipeline
 from pointwise.runtime.schedules import Machine
-from pointwise.runtime.simplify import simplify
 from pointwise.runtime.stages import Layout
 
 MOST_BYTES = 1 << 30
@@ -75,7 +74,7 @@ def compile_ahead(chain: Chain, layouts: Mapping[str, Layout], target: str = "ho
     """Compile a chain to objects, without a compiler of C.
 
     Args:
-        chain: The chain.
+        chain: The chain, with folded what can be folded (``simplify``).
         layouts: By each function's name how its arrays lie in memory.
         target: The processor and system to compile for, in Halide's words: ``"arm-64-android"``,
             ``"x86-64-linux-avx-avx2-f16c-fma-sse41"``. Default: this machine, with all that its
@@ -103,7 +102,7 @@ def compile_ahead(chain: Chain, layouts: Mapping[str, Layout], target: str = "ho
         raise DataError(NO_HALIDE) from error
     words, aim = _target(target)
     machine = Machine.of(aim)
-    functions, chain = [], simplify(chain)
+    functions = []
     for name, layout in layouts.items():
         made = build_pipeline(chain, layout, machine, embedded=True)
         if sum(array.nbytes for array in made.constants) > MOST_BYTES:

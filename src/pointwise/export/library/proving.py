@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pointwise.errors import DataError, DifferenceError
+from pointwise.errors import DataError
 from pointwise.estimators.base import TableEstimator
-from pointwise.export.differences import numbers_differ
+from pointwise.export.differences import check_rounding, numbers_differ
 from pointwise.export.expected import TOLERANCE, maps_differ, rows_differ
 from pointwise.export.inputs import checked_bands, drawn_bands, drawn_inputs
 from pointwise.export.library.calling import run_network, run_pixels, run_table
@@ -48,13 +48,7 @@ def proved(files: Mapping[str, bytes], prove: Prove) -> tuple[float | None, str]
             library = linked(files, Path(folder), command)
         except DataError as error:
             return None, str(error)
-        worst = prove(library)
-    if not worst <= TOLERANCE:
-        raise DifferenceError(
-            f"the library computes something else: it differs by {worst:.2g}, {TOLERANCE:.2g} are "
-            "allowed"
-        )
-    return worst, ""
+        return check_rounding(prove(library), TOLERANCE, "the library"), ""
 
 
 def of_chain(chain: Chain, name: str, dtype: str, example: NDArray[Any] | None) -> Prove:

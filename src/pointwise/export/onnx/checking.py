@@ -8,7 +8,7 @@ import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from pointwise.errors import DifferenceError, first_line
-from pointwise.export.differences import Arrays
+from pointwise.export.differences import Arrays, check_rounding
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,4 @@ def largest_difference(data: bytes, cases: Sequence[Case], limit: float) -> floa
         raise DifferenceError(
             f"ONNX Runtime cannot run what torch exported: {first_line(error)}"
         ) from error
-    worst = max(found)
-    if not worst <= limit:
-        raise DifferenceError(
-            f"the ONNX model computes something else: it differs by {worst:.2g}, {limit:.2g} are "
-            "allowed"
-        )
-    return worst
+    return check_rounding(max(found), limit, "the ONNX model")

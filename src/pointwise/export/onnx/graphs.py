@@ -12,8 +12,6 @@ from pointwise.maps.levels import Levels
 from pointwise.nn import TableNetwork
 from pointwise.nn.encoding import UNSEEN
 
-_WIDE = torch.float64
-
 
 class TableGraph(nn.Module):
     """Columns of a table to predictions: offsets, dates and the network of a fitted estimator.
@@ -52,7 +50,8 @@ class TableGraph(nn.Module):
         self.numbers = [(c, kept.index(c.name)) for c in coding.numbers]
         self.categories = [kept.index(c.name) for c in coding.categories]
         offsets = [offset for column in coding.numbers for offset in _offsets(column)]
-        self.register_buffer("offsets", torch.tensor(offsets if any(offsets) else [], dtype=_WIDE))
+        known = offsets if any(offsets) else []
+        self.register_buffer("offsets", torch.tensor(known, dtype=torch.float64))
 
     def forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         """Predict."""

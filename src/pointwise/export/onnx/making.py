@@ -264,20 +264,8 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
         raise DataError(
             "torch's exporter cannot follow a scripted network: export the one it was made of"
         )
-    inputs = [example] if isinstance(example, Tensor) else example
-    if (
-        not isinstance(inputs, list | tuple)
-        or not inputs
-        or not all(isinstance(x, Tensor) and x.ndim and x.numel() for x in inputs)
-    ):
-        raise DataError(
-            "a network needs an example: a tensor that it takes, with the samples along the first "
-            "axis, or a tuple of several"
-        )
+    inputs = _example_inputs(example)
     network = copy_model(model).cpu().eval()
-    inputs = [x.detach().cpu() for x in inputs]
-    for x in inputs:
-        _as_array(x)
     twice = [torch.cat([x, x]) for x in inputs]
     names = [f"input{i}" if len(inputs) > 1 else "input" for i in range(len(inputs))]
 
@@ -328,6 +316,24 @@ def of_network(model: nn.Module, example: Any, opset: int | None) -> Made:
     largest = max([*twice, *others], key=lambda x: min(x.shape[2:]))
     larger = [torch.cat([largest, largest])]
     return _of_any_size(make, size)
+
+
+def _example_inputs(example: Any) -> list[Tensor]:
+    """The inputs of a network that an example gives, on the CPU."""
+    inputs = [example] if isinstance(example, Tensor) else example
+    if (
+        not isinstance(inputs, list | tuple)
+        or not inputs
+        or not all(isinstance(x, Tensor) and x.ndim and x.numel() for x in inputs)
+    ):
+        raise DataError(
+            "a network needs an example: a tensor that it takes, with the samples along the first "
+            "axis, or a tuple of several"
+        )
+    inputs = [x.detach().cpu() for x in inputs]
+    for x in inputs:
+        _as_array(x)
+    return inputs
 
 
 def _as_array(value: Any) -> NDArray[Any]:
